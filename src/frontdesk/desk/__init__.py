@@ -1,0 +1,1 @@
+"""One turn of the desk; read desk.py first: it is the diagram."""

@@ -1,0 +1,1 @@
+"""The words of the project as frozen dataclasses: tenancy, knowledge, conversation, events. No I/O, no framework."""

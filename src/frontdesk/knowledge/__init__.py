@@ -1,0 +1,1 @@
+"""A tenant's FAQ and documents, findable by meaning and by word."""

@@ -1,0 +1,1 @@
+"""HTTP: the OpenAI-shaped face, the native API, the widget."""

@@ -1,0 +1,96 @@
+"""Every setting of the program, read once from `FRONTDESK_*` variables and options, then passed on. Refuses what it cannot use."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from frontdesk.errors import BadInput
+
+
+_BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def _default_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "frontdesk"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One row per setting; `help` is what the documentation and `--help` say."""
+
+    data: Path = field(default=Path("data"), metadata={"help": "Folder for the embedded database, keys and run files."})
+    tenants: Path = field(default=Path("examples"), metadata={"help": "Folder that holds one folder per tenant."})
+    cache: Path = field(default_factory=_default_cache, metadata={"help": "Folder where fetched models are kept."})
+    host: str = field(default="127.0.0.1", metadata={"help": "Address the server listens on."})
+    port: int = field(default=8000, metadata={"help": "Port the server listens on."})
+    database_url: str = field(default="", metadata={"help": "Any PostgreSQL with pgvector; empty: the embedded one in `data`."})
+    llm_url: str = field(
+        default="",
+        metadata={"help": "OpenAI-compatible base URL; empty: the embedded llama.cpp. `scripted:` for tests, `none` for quotations only."},
+    )
+    llm_key: str = field(default="", metadata={"help": "Bearer key for `llm_url`."})
+    llm_model: str = field(
+        default="smollm2-135m-instruct", metadata={"help": "Model name: a registry name when embedded, else the server's own."}
+    )
+    embeddings_url: str = field(default="", metadata={"help": "OpenAI-compatible base URL for /v1/embeddings; empty: MiniLM in process."})
+    embeddings_key: str = field(default="", metadata={"help": "Bearer key for `embeddings_url`."})
+    embeddings_model: str = field(default="all-minilm-l6-v2", metadata={"help": "Embedding model name."})
+    threads: int = field(default=0, metadata={"help": "Threads for everything that computes; 0: the number of cores less one, at least 1."})
+    watch: bool = field(default=False, metadata={"help": "Follow the tenants folder and re-index what changes."})
+    log_level: str = field(default="info", metadata={"help": "debug, info, warning or error."})
+    first_token_seconds: float = field(default=4.0, metadata={"help": "Longest wait for a model's first token."})
+    between_tokens_seconds: float = field(default=3.0, metadata={"help": "Longest pause between two tokens."})
+    answer_seconds: float = field(default=20.0, metadata={"help": "Longest time for one model call."})
+    llm_slots: int = field(default=4, metadata={"help": "Model calls in flight; more wait in a bounded queue."})
+    llm_queue: int = field(default=64, metadata={"help": "Model calls that may wait; beyond that the desk answers from quotations."})
+    max_message_chars: int = field(default=4000, metadata={"help": "Longest customer message that is accepted."})
+    max_body_bytes: int = field(default=262144, metadata={"help": "Largest request body, uploads of documents aside."})
+    max_upload_bytes: int = field(default=20971520, metadata={"help": "Largest uploaded document."})
+    history_tokens: int = field(default=800, metadata={"help": "Tokens of history that are read to understand a message."})
+    rate_per_minute: int = field(default=600, metadata={"help": "Messages per key and minute; 0: no limit."})
+    burst_seconds: float = field(
+        default=0.8, metadata={"help": "Messages of one conversation that come within this time get one reply (native API)."}
+    )
+    conversation_hours: float = field(default=24.0, metadata={"help": "Hours without a message after which a conversation is closed."})
+
+    @property
+    def compute_threads(self) -> int:
+        """Threads that model code may use; one core is left to the rest."""
+        return self.threads or max(1, (os.cpu_count() or 2) - 1)
+
+
+def load(overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment, with `overrides` (options given on the command line; None = not given) on top.
+
+    Raises BadInput for a value of the wrong type, naming the variable.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for f in dataclasses.fields(Settings):
+        name = f"FRONTDESK_{f.name.upper()}"
+        if name in environ:
+            values[f.name] = _cast(name, str(f.type), environ[name])
+    values.update({k: v for k, v in (overrides or {}).items() if v is not None})
+    return Settings(**values)
+
+
+def expand(text: str, environ: Mapping[str, str] | None = None) -> tuple[str, tuple[str, ...]]:
+    """`text` with each `${VAR}` filled from the environment, and the names of variables that are not set."""
+    environ = os.environ if environ is None else environ
+    missing = tuple(n for n in re.findall(r"\$\{(\w+)\}", text) if n not in environ)
+    return re.sub(r"\$\{(\w+)\}", lambda m: environ.get(m[1], ""), text), missing
+
+
+def _cast(name: str, kind: str, raw: str) -> Any:
+    casts: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": _BOOLEANS.__getitem__, "Path": Path}
+    try:
+        return casts.get(kind, str)(raw.lower() if kind == "bool" else raw)
+    except (ValueError, KeyError):
+        raise BadInput(f"{name}={raw!r} is not a valid {kind}: correct or unset it") from None

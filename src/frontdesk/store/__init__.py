@@ -1,0 +1,1 @@
+"""PostgreSQL, embedded or served: schema, migrations, named queries, one way in per tenant."""
