@@ -12,7 +12,6 @@ from typing import Any
 
 from frontdesk.errors import BadInput
 
-
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
