@@ -41,6 +41,8 @@ class Settings:
     embeddings_url: str = field(default="", metadata={"help": "OpenAI-compatible base URL for /v1/embeddings; empty: MiniLM in process."})
     embeddings_key: str = field(default="", metadata={"help": "Bearer key for `embeddings_url`."})
     embeddings_model: str = field(default="all-minilm-l6-v2", metadata={"help": "Embedding model name."})
+    hub_url: str = field(default="https://huggingface.co", metadata={"help": "Model hub, or a mirror, that `models pull` fetches from."})
+    hub_token: str = field(default="", metadata={"help": "Token for gated repositories on the model hub."})
     threads: int = field(default=0, metadata={"help": "Threads for everything that computes; 0: the number of cores less one, at least 1."})
     watch: bool = field(default=False, metadata={"help": "Follow the tenants folder and re-index what changes."})
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error."})
@@ -54,6 +56,8 @@ class Settings:
     max_upload_bytes: int = field(default=20971520, metadata={"help": "Largest uploaded document."})
     history_tokens: int = field(default=800, metadata={"help": "Tokens of history that are read to understand a message."})
     rate_per_minute: int = field(default=600, metadata={"help": "Messages per key and minute; 0: no limit."})
+    turn_slots: int = field(default=256, metadata={"help": "Turns in progress at once; beyond that callers get 429 and a time to come back."})
+    stream_slots: int = field(default=1024, metadata={"help": "Open event streams; beyond that callers get 429."})
     burst_seconds: float = field(
         default=0.8, metadata={"help": "Messages of one conversation that come within this time get one reply (native API)."}
     )
@@ -85,6 +89,11 @@ def expand(text: str, environ: Mapping[str, str] | None = None) -> tuple[str, tu
     environ = os.environ if environ is None else environ
     missing = tuple(n for n in re.findall(r"\$\{(\w+)\}", text) if n not in environ)
     return re.sub(r"\$\{(\w+)\}", lambda m: environ.get(m[1], ""), text), missing
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """What a child process inherits: everything but our own `FRONTDESK_*` variables, which may hold keys, and `extra`."""
+    return {**{k: v for k, v in os.environ.items() if not k.startswith("FRONTDESK_")}, **extra}
 
 
 def _cast(name: str, kind: str, raw: str) -> Any:
