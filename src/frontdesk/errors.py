@@ -6,11 +6,13 @@ FrontdeskError
 │   ├── BadDocument          a knowledge file cannot be read; names file and reason
 │   └── BadToolSpec          an OpenAPI document is ambiguous or unsupported; names the JSON path
 ├── NotAuthenticated         no key, a wrong key or a token that does not verify             (HTTP 401)
+│   └── BadCustomerToken     the customer token does not verify
 ├── NotAllowed               a valid key without the role that this needs                    (HTTP 403)
 ├── NotFound                 does not exist, or belongs to somebody else                     (HTTP 404)
 ├── Conflict                 the thing changed hands or is already done                      (HTTP 409)
 ├── TooLarge                 above a stated limit                                            (HTTP 413)
 ├── TooBusy                  our own queue is full; says when to come back                   (HTTP 429)
+│   └── RateLimited          this key sent more than it may                              (HTTP 429)
 ├── Unavailable              something we need is down                                       (HTTP 503, exit 1)
 │   ├── StoreUnavailable     the database cannot be reached or written
 │   ├── ModelUnavailable     the language or embedding model did not answer in time
@@ -65,6 +67,12 @@ class NotAuthenticated(FrontdeskError):
     status = 401
 
 
+class BadCustomerToken(NotAuthenticated):
+    """A customer token was sent and does not verify."""
+
+    code = "invalid_customer_token"
+
+
 class NotAllowed(FrontdeskError):
     """The key is valid, but its role does not include this."""
 
@@ -103,6 +111,12 @@ class TooBusy(FrontdeskError):
         super().__init__(message)
         self.retry_after = retry_after
         """Seconds after which a retry makes sense."""
+
+
+class RateLimited(TooBusy):
+    """This key sent more in a minute than it may."""
+
+    code = "rate_limited"
 
 
 class Unavailable(FrontdeskError):
