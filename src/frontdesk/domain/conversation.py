@@ -98,3 +98,5 @@ class Conversation:
     """Turns in a row that the desk could not answer."""
     agent: str = ""
     """Name of the human who owns it, when one does."""
+    merged: frozenset[TurnId] = frozenset()
+    """Turns whose message is answered together with a later one."""

@@ -1,0 +1,100 @@
+"""Passages taken apart into the smallest things that can be quoted: a sentence, a list item, a table cell. Invents no wording.
+
+A unit knows where it stands (headings, row, column), because "€55" alone answers nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from frontdesk.domain.knowledge import Passage, PassageKind, Table
+from frontdesk.knowledge.splitting import sentences
+
+
+class UnitKind(StrEnum):
+    """What kind of thing a unit is."""
+
+    FAQ = "faq"
+    SENTENCE = "sentence"
+    CELL = "cell"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One quotable thing. `quote` is verbatim from the passage; `context` says what it is about, for matching."""
+
+    kind: UnitKind
+    passage: Passage
+    quote: str
+    place: int
+    """Number of the sentence within its passage, or of the row within its table."""
+    context: str = ""
+    row: str = ""
+    column: str = ""
+    value: str = ""
+
+    @property
+    def key(self) -> str:
+        """Stable name for caches."""
+        return f"{self.passage.id}:{self.place}:{self.column}"
+
+    @property
+    def matter(self) -> str:
+        """The text that is compared with a question."""
+        return f"{self.context}: {self.quote}" if self.context else self.quote
+
+
+def units_of(passage: Passage) -> tuple[Unit, ...]:
+    """All units of a passage, in reading order."""
+    if passage.table is not None:
+        return tuple(_cells(passage, passage.table))
+    if passage.kind is PassageKind.FAQ:
+        return tuple(_sentences(passage, UnitKind.FAQ, passage.title))
+    return tuple(_sentences(passage, UnitKind.SENTENCE, ", ".join(passage.headings[-1:]) or passage.title))
+
+
+def _sentences(passage: Passage, kind: UnitKind, context: str) -> Iterator[Unit]:
+    lead = ""
+    for place, sentence in enumerate(sentences(passage.text)):
+        inside = f"{context}: {lead}" if lead and _is_item(sentence) else context
+        yield Unit(kind=kind, passage=passage, quote=sentence, place=place, context=inside)
+        if sentence.rstrip().endswith(":") and not _is_item(sentence):
+            lead = sentence.strip().rstrip(":")
+
+
+def _is_item(sentence: str) -> bool:
+    return bool(re.match(r"\s*(?:[-*•–]|\d+[.)])\s", sentence))
+
+
+def _cells(passage: Passage, table: Table) -> Iterator[Unit]:
+    about = table.caption or ", ".join(passage.headings[-1:]) or passage.title
+    for place, row in enumerate(table.rows):
+        label, first = row_label(table, row)
+        for column, value in zip(table.header[first:], row[first:], strict=True):
+            if not value.strip():
+                continue
+            yield Unit(
+                kind=UnitKind.CELL,
+                passage=passage,
+                quote=" | ".join(row),
+                place=place,
+                context=about,
+                row=label,
+                column=column.strip(),
+                value=value.strip(),
+            )
+
+
+def row_label(table: Table, row: tuple[str, ...]) -> tuple[str, int]:
+    """What names a row, and where its values begin.
+
+    Usually the first cell; when it repeats in other rows, the second cell belongs to the name too (such as "Overnight | hotel").
+    """
+    first = row[0].strip()
+    repeated = sum(1 for other in table.rows if other[0].strip() == first) > 1
+    if repeated and len(row) > 2 and row[1].strip():
+        return f"{first}, {row[1].strip()}", 1
+    return first, min(1, len(row) - 1)
