@@ -4,8 +4,10 @@ FrontdeskError
 ├── BadInput                 somebody gave us something wrong; the message says what to do   (HTTP 400, exit 2)
 │   ├── BadTenant            a tenant folder is invalid; names file, line and remedy
 │   ├── BadDocument          a knowledge file cannot be read; names file and reason
-│   └── BadToolSpec          an OpenAPI document is ambiguous or unsupported; names the JSON path
+│   ├── BadToolSpec          an OpenAPI document is ambiguous or unsupported; names the JSON path
+│   └── BadArguments         arguments do not fit an operation's schema; one reason per argument
 ├── NotAuthenticated         no key, a wrong key or a token that does not verify             (HTTP 401)
+│   ├── SignInRequired       an operation needs a verified customer and there is none
 │   └── BadCustomerToken     the customer token does not verify
 ├── NotAllowed               a valid key without the role that this needs                    (HTTP 403)
 ├── NotFound                 does not exist, or belongs to somebody else                     (HTTP 404)
@@ -23,6 +25,7 @@ FrontdeskError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -60,11 +63,28 @@ class BadToolSpec(BadInput):
     code = "bad_tool_spec"
 
 
+class BadArguments(BadInput):
+    """Arguments do not fit an operation's schema; nothing was called."""
+
+    code = "bad_arguments"
+
+    def __init__(self, message: str, *, reasons: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.reasons = reasons
+        """One short reason per argument name."""
+
+
 class NotAuthenticated(FrontdeskError):
     """No key, a wrong key, or a customer token that does not verify."""
 
     code = "not_authenticated"
     status = 401
+
+
+class SignInRequired(NotAuthenticated):
+    """An operation is about the customer's own records, and no customer is signed in; nothing was called."""
+
+    code = "sign_in_required"
 
 
 class BadCustomerToken(NotAuthenticated):

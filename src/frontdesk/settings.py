@@ -49,6 +49,7 @@ class Settings:
     first_token_seconds: float = field(default=4.0, metadata={"help": "Longest wait for a model's first token."})
     between_tokens_seconds: float = field(default=3.0, metadata={"help": "Longest pause between two tokens."})
     answer_seconds: float = field(default=20.0, metadata={"help": "Longest time for one model call."})
+    tool_seconds: float = field(default=5.0, metadata={"help": "Longest wait for one call of a tenant's API, its retry included."})
     llm_slots: int = field(default=4, metadata={"help": "Model calls in flight; more wait in a bounded queue."})
     llm_queue: int = field(default=64, metadata={"help": "Model calls that may wait; beyond that the desk answers from quotations."})
     max_message_chars: int = field(default=4000, metadata={"help": "Longest customer message that is accepted."})
