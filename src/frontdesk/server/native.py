@@ -1,0 +1,133 @@
+"""The native API for customers: conversations, messages, live events, the human button, one's own data. Nobody sees what is not theirs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from sse_starlette import EventSourceResponse
+
+from frontdesk.domain.conversation import ConversationId
+from frontdesk.domain.tenancy import Caller, Role
+from frontdesk.errors import BadInput
+from frontdesk.server.access import AnyCaller, Chatting, Desk, RetryKey, Shared, SignedIn, TurnSlot
+from frontdesk.server.turns import ClientGone, unless_gone
+from frontdesk.server.views import Accepted, ConversationOut, Erased, ExportOut, MessageIn, Opened, event_body
+from frontdesk.server.wording import customer_message, plain_id, retry_key
+
+HEARTBEAT_SECONDS = 15
+CHANNEL = "chat"
+"""The channel in which messages are loose: several in a row get one reply."""
+
+router = APIRouter(prefix="/api", tags=["conversations"])
+
+
+@router.post("/conversations", status_code=201)
+async def open_conversation(caller: Chatting, desk: Shared) -> Opened:
+    """Opens a conversation for this key and customer."""
+    store = desk.office.store.for_tenant(caller.tenant)
+    return Opened(conversation_id=await store.conversations.open(key=caller.key, customer=caller.customer, channel=CHANNEL))
+
+
+@router.post("/conversations/{conversation}/messages", status_code=202, response_model=Accepted)
+async def send_message(
+    request: Request,
+    slot: TurnSlot,
+    desk: Shared,
+    caller: Chatting,
+    conversation: str,
+    body: MessageIn,
+    idempotency_key: RetryKey = None,
+) -> Any:
+    """Keeps the message; the reply comes as events. Messages in quick succession get one reply."""
+    turn = desk.turns.start(
+        slot,
+        caller=caller,
+        message=customer_message(body.text, desk.office.settings.max_message_chars, "text"),
+        conversation=ConversationId(plain_id(conversation)),
+        channel=CHANNEL,
+        idempotency_key=retry_key(idempotency_key),
+    )
+    try:
+        first = await unless_gone(request, turn, turn.first())
+    except ClientGone:
+        return Response(status_code=499)
+    return Accepted(conversation_id=first.conversation, turn_id=first.turn, seq=first.seq)
+
+
+@router.get("/conversations/{conversation}")
+async def read_conversation(caller: AnyCaller, desk: Shared, conversation: str) -> ConversationOut:
+    """The conversation as far as it went."""
+    return ConversationOut.of(await _load(desk, caller, conversation))
+
+
+@router.get(
+    "/conversations/{conversation}/events",
+    response_class=EventSourceResponse,
+    responses={200: {"content": {"text/event-stream": {}}, "description": "Events as they happen; `id` is the sequence number."}},
+)
+async def follow(
+    caller: AnyCaller,
+    desk: Shared,
+    conversation: str,
+    after: Annotated[int, Query(ge=0, le=2**62, description="Sequence number after which to begin.")] = 0,
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", description="What a reconnecting reader saw last.")] = None,
+) -> EventSourceResponse:
+    """What happened after a point, then what happens, with a heartbeat; resumes from Last-Event-ID."""
+    identity = ConversationId(plain_id(conversation))
+    await _load(desk, caller, conversation)
+    start = _resume_point(last_event_id, after)
+    slot = desk.streams.take()
+
+    async def stream() -> AsyncIterator[dict[str, str]]:
+        try:
+            with desk.metrics.streams_open.track_inprogress():
+                yield {"comment": "open"}
+                async for recorded in desk.live.follow(desk.office.store.for_tenant(caller.tenant), identity, after=start):
+                    if (body := event_body(recorded, caller.role)) is not None:
+                        yield {"id": str(recorded.seq), "event": body["kind"], "data": json.dumps(body, ensure_ascii=False)}
+        finally:
+            slot.release()
+
+    async def gone(_message: Any) -> None:
+        slot.release()
+
+    return EventSourceResponse(stream(), ping=HEARTBEAT_SECONDS, sep="\n", client_close_handler_callable=gone)
+
+
+@router.post("/conversations/{conversation}/handoff", status_code=202)
+async def ask_for_human(caller: Chatting, desk: Shared, conversation: str) -> ConversationOut:
+    """The human button: puts the conversation into the queue for people, whatever the desk is doing."""
+    await desk.office.front_office.hand_over(caller=caller, conversation=ConversationId(plain_id(conversation)))
+    return ConversationOut.of(await _load(desk, caller, conversation))
+
+
+@router.get("/me/export", tags=["own data"])
+async def export_me(caller: SignedIn, desk: Shared) -> ExportOut:
+    """Everything that is kept about the signed-in customer."""
+    return ExportOut(customer=str(caller.customer), data=dict(await desk.office.front_office.export(caller=caller)))
+
+
+@router.delete("/me", tags=["own data"])
+async def erase_me(caller: SignedIn, desk: Shared) -> Erased:
+    """Forgets the signed-in customer."""
+    return Erased(conversations=await desk.office.front_office.erase(caller=caller))
+
+
+async def _load(desk: Desk, caller: Caller, conversation: str) -> Any:
+    conversations = desk.office.store.for_tenant(caller.tenant).conversations
+    identity = ConversationId(plain_id(conversation))
+    if caller.role is Role.OPERATOR:
+        return await conversations.load(identity, any_caller=True)
+    return await conversations.load(identity, key=caller.key, customer=caller.customer)
+
+
+def _resume_point(last_event_id: str | None, after: int) -> int:
+    if last_event_id is None:
+        return after
+    if not re.fullmatch(r"[0-9]{1,18}", last_event_id):
+        raise BadInput("Last-Event-ID must be the id of an event of this stream.")
+    return int(last_event_id)
