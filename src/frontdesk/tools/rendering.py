@@ -1,0 +1,551 @@
+"""What an API answered, as text: by the document's response schema where there is one, else by the look of names and values.
+
+Never through a model, and never a value that the API did not give: a number keeps the digits it came with, a date the day it names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, tzinfo
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from rapidfuzz import fuzz
+
+from frontdesk.models.protocols import Embedder
+from frontdesk.tools.checking import MONTHS
+from frontdesk.tools.operation import Operation, Schema, words_of
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+Moment = TypeVar("Moment", date, datetime, time)
+MAX_ROWS = 10
+MAX_FACTS = 400
+SYMBOLS = {
+    "EUR": "€",
+    "GBP": "£",
+    "USD": "$",
+    "JPY": "¥",
+    "CNY": "CN¥",
+    "INR": "₹",
+    "AUD": "A$",
+    "CAD": "C$",
+    "NZD": "NZ$",
+    "KRW": "₩",
+    "ILS": "₪",
+    "BRL": "R$",
+}
+CODES = frozenset(
+    {*SYMBOLS, "CHF", "SEK", "NOK", "DKK", "PLN", "CZK", "HUF", "RON", "TRY", "ZAR", "MXN", "SGD", "HKD", "AED", "SAR", "THB", "ISK"}
+)
+_NAMED_MONEY = {
+    "euro": "EUR", "euros": "EUR", "pound": "GBP", "pounds": "GBP", "sterling": "GBP", "dollars": "USD", "dollar": "USD", "yen": "JPY",
+    "francs": "CHF", "rupees": "INR", "€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY", "₹": "INR",
+}  # fmt: skip
+_MONEY_WORDS = _words(
+    "price amount fee fees total subtotal cost costs balance refund refunded charge charges deposit salary wage pay paid due fare "
+    "premium payment instalment installment net gross tax surcharge discount credit debit allowance compensation earnings rent limit "
+    "spend spent revenue bill overdraft owed outstanding"
+)
+_NOT_MONEY = _words(
+    "count number days hours minutes weeks months years points percent percentage pct rate ratio id code status type date time at on "
+    "day method kg items quantity units nights miles"
+)
+_UNITS = {
+    **{unit: unit for unit in ("kg", "g", "lb", "km", "m", "cm", "mm", "miles", "seconds", "minutes", "hours", "days", "weeks", "months")},
+    **{unit: unit for unit in ("years", "nights", "litres", "liters")},
+    **{unit.lower(): unit for unit in ("kWh", "kW", "GB", "MB", "TB", "Mbps")},
+    **dict.fromkeys(("mins", "min"), "minutes"),
+    **dict.fromkeys(("percent", "pct", "percentage"), "%"),
+    "celsius": "°C",
+}
+_UNIT_BEFORE = frozenset({"min", "max", "m", "g"})
+"""As the only or first word of a name these mean something else (`min_order`)."""
+_IDENTITY = tuple(
+    [
+        "name",
+        "title",
+        "label",
+        "reference",
+        "ref",
+        "number",
+        "code",
+        "id",
+        "sku",
+        "product",
+        "plan",
+        "type",
+        "kind",
+        "category",
+        "description",
+        "key",
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendering:
+    """What a tenant's values are rendered with."""
+
+    currency: str = ""
+    """ISO code assumed for money whose record names none; empty: shown without a sign."""
+    zone: tzinfo | None = None
+    """Times in UTC are shown in this zone; times with another offset as they were written."""
+
+    def for_operation(self, operation: Operation) -> Rendering:
+        """This, with the currency that the operation's own words name."""
+        named = currency_of([operation.summary, operation.description])
+        return replace(self, currency=named) if named else self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One value of an answer. `text` is how it is said, `record` names the list entry it belongs to."""
+
+    path: tuple[str | int, ...]
+    label: str
+    value: Any
+    text: str
+    record: str = ""
+    within: tuple[str, ...] = ()
+    """Names of all entries it lies in, outermost first; the last one is `record`."""
+    hint: str = ""
+    """What the document says about the field; helps to find it, is never shown."""
+
+
+def render(data: Any, schema: Schema | None = None, rendering: Rendering | None = None) -> str:
+    """The whole answer as short lines: `Label: value.` rows, and lists as bullets. Empty for an empty answer."""
+    writer = _Writer(rendering or Rendering())
+    return "\n".join(writer.lines(data, schema or {}))
+
+
+def facts(data: Any, schema: Schema | None = None, rendering: Rendering | None = None) -> list[Fact]:
+    """Every value of the answer as a fact, in its order; at most 400. Values that are null are facts too (`not set`)."""
+    writer = _Writer(rendering or Rendering())
+    return [fact for fact, _ in zip(writer.facts(data, schema or {}), range(MAX_FACTS), strict=False)]
+
+
+def sentence(chosen: Sequence[Fact]) -> str:
+    """The facts as short phrases, one record after the other: `Gate: 102. Status: boarding.`"""
+    lines: list[str] = []
+    record = ""
+    for fact in chosen:
+        said = f"{fact.label}: {fact.text}." if fact.label else f"{fact.text}."
+        if fact.record and fact.record != record and not _is_identity(fact):
+            said = f"{fact.record} – {_lowered(said)}"
+        record = fact.record
+        lines.append(said.replace("..", "."))
+    return " ".join(lines)
+
+
+async def choose(found: Sequence[Fact], question: str, embedder: Embedder | None = None, *, limit: int = 4) -> list[Fact]:
+    """The few facts that the question is about, in the answer's order.
+
+    By meaning (cosine of question and label), by word, and by the kind of value that "when", "how much" or "where" asks for. Asked about
+    one entry of a list by its name, only that entry's facts come back. Raises ModelUnavailable from the embedder.
+    """
+    usable = _of_named_record(found, question)
+    if len(usable) <= 1:
+        return list(usable)
+    scores = [_by_word(fact, question) + _by_kind(fact, question) for fact in usable]
+    if embedder is not None:
+        labels = [f"{fact.label}. {fact.hint}" if fact.hint else fact.label for fact in usable]
+        distinct = list(dict.fromkeys(labels))
+        vectors = await embedder.embed([question, *distinct])
+        cosine = dict(zip(distinct, (vectors[1:] @ vectors[0]).tolist(), strict=True))
+        scores = [score + 1.2 * cosine[label] for score, label in zip(scores, labels, strict=True)]
+    best = max(scores)
+    ranked = sorted(range(len(usable)), key=lambda i: -scores[i])
+    kept = [i for i in ranked[:limit] if scores[i] >= best - 0.25 and scores[i] > 0.2]
+    return [usable[i] for i in sorted(kept)]
+
+
+def currency_of(texts: Iterable[str]) -> str:
+    """The one currency that texts speak of, as ISO code; empty when they name none or several about as often."""
+    counts: dict[str, int] = {}
+    for text in texts:
+        for sign in re.findall(r"[€£$¥₹](?=\s?\d)|(?<=\d)\s?[€£]", text):
+            code = _NAMED_MONEY[sign.strip()]
+            counts[code] = counts.get(code, 0) + 1
+        for word in re.findall(r"\b(?:in|of|\d)\s+(euros?|pounds?|dollars?|yen|francs|rupees)\b(?!\s+(?:of|weight))", text.lower()):
+            counts[_NAMED_MONEY[word]] = counts.get(_NAMED_MONEY[word], 0) + 1
+        for code in re.findall(r"\b[A-Z]{3}\b", text):
+            if code in CODES:
+                counts[code] = counts.get(code, 0) + 1
+    if not counts:
+        return ""
+    code, most = max(counts.items(), key=lambda kv: kv[1])
+    return code if most >= 0.8 * sum(counts.values()) else ""
+
+
+def money(amount: Decimal, code: str) -> str:
+    """`£1,204.11`; whole amounts without decimals when they came so; unknown currencies with the code behind."""
+    sign = "-" if amount < 0 else ""
+    digits = _grouped(abs(amount))
+    if not code:
+        return sign + digits
+    return f"{sign}{SYMBOLS[code]}{digits}" if code in SYMBOLS else f"{sign}{digits} {code}"
+
+
+def day_text(day: date) -> str:
+    """`18 March 2027`."""
+    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
+
+
+def _grouped(amount: Decimal) -> str:
+    exact = format(amount, "f")
+    whole, _, cents = exact.partition(".")
+    if cents:
+        cents = cents.rstrip("0").ljust(2, "0")
+    return f"{int(whole):,}" + (f".{cents}" if cents and cents != "00" else "")
+
+
+def _lowered(text: str) -> str:
+    """The first letter small, unless an abbreviation begins there."""
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]
+
+
+def _is_identity(fact: Fact) -> bool:
+    return fact.text == fact.record
+
+
+def _of_named_record(found: Sequence[Fact], question: str) -> list[Fact]:
+    """The facts of the list entries that the question names, by identity or by a value inside; all facts when it names none."""
+    asked = question.lower()
+    compact = re.sub(r"[\s\-]", "", asked)
+    names = {name for fact in found for name in fact.within}
+    named = {name for name in names if _stands_in(name.lower(), asked)}
+    named |= {name for name in names if len(name) >= 5 and re.sub(r"[\s\-]", "", name.lower()) in compact}
+    if not named:
+        valued = [f for f in found if f.record and isinstance(f.value, str) and len(f.value) >= 3]
+        named = {f.record for f in valued if _stands_in(f.value.lower(), asked)}
+    if not named:
+        return list(found)
+    return [f for f in found if named & set(f.within) and not (_is_identity(f) and len(named) == 1)]
+
+
+def _stands_in(words: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text) is not None
+
+
+_STOP = _words(
+    "a an the is are was were be my of for to in on at do does i you it have has what which how when where much many get me and or "
+    "will would can"
+)
+
+
+def _by_word(fact: Fact, question: str) -> float:
+    words = [w for w in re.findall(r"\w+", question.lower()) if w not in _STOP]
+    label = [w for w in re.findall(r"\w+", fact.label.lower()) if w not in _STOP]
+    if not words or not label:
+        return 0.0
+    hits = sum(max(_near(w, q) for q in words) for w in label)
+    hint = set(re.findall(r"\w+", fact.hint.lower())) - _STOP
+    return 0.8 * hits / len(label) + 0.1 * min(3, len(hint & set(words)))
+
+
+def _near(word: str, other: str) -> float:
+    if word == other or word.rstrip("s") == other.rstrip("s"):
+        return 1.0
+    if min(len(word), len(other)) >= 4 and (word.startswith(other[:5]) or fuzz.ratio(word, other) >= 85):
+        return 0.8
+    return 0.0
+
+
+def _by_kind(fact: Fact, question: str) -> float:
+    asked = question.lower()
+    kind = _kind(fact)
+    if re.search(r"\b(when|what (day|date|time)|how soon|until when|by when)\b", asked):
+        return 0.35 if kind in ("date", "time", "moment") else -0.2
+    if re.search(r"\bhow (much|expensive)\b|\b(price|cost|fare|fee)s?\b", asked):
+        return 0.3 if kind == "money" else 0.0
+    if re.search(r"\bhow (many|long)\b", asked):
+        return 0.2 if kind in ("number", "unit") else -0.1
+    if re.search(r"\bhow('s| is| are)\b|\bon time\b|\bstatus\b|\bstate of\b|\bwhere is\b", asked):
+        return 0.35 if re.search(r"\b(status|state|stage|progress)\b", fact.label.lower()) else 0.0
+    if re.search(r"\bwhy\b", asked):
+        return 0.4 if re.search(r"\b(reason|note|cause|comment|message|explanation)\b", fact.label.lower()) else 0.0
+    if re.match(r"\s*(is|are|am|did|does|do|has|have|was|were)\b", asked):
+        return 0.15 if kind in ("boolean", "status") else 0.0
+    return 0.0
+
+
+def _kind(fact: Fact) -> str:
+    if isinstance(fact.value, bool):
+        return "boolean"
+    if isinstance(fact.value, (int, float)):
+        if re.match(r"-?(\D{1,3}\d|[\d,.]+ [A-Z]{3}$)", fact.text):
+            return "money"
+        return "number" if re.fullmatch(r"-?[\d.,]+", fact.text) else "unit"
+    if re.fullmatch(r"\d{1,2} [A-Z][a-z]+ \d{4}", fact.text):
+        return "date"
+    if re.search(r"\b\d{1,2}:\d{2}\b", fact.text):
+        return "time" if len(fact.text) <= 8 else "moment"
+    return "status" if "status" in fact.label.lower() else "text"
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What the surroundings say about a value: the currency of the record, the name of the list entry."""
+
+    currency: str
+    within: tuple[str, ...] = ()
+
+
+class _Writer:
+    def __init__(self, rendering: Rendering) -> None:
+        self._rendering = rendering
+
+    def facts(self, data: Any, schema: Schema, context: _Context | None = None) -> Iterator[Fact]:
+        yield from self._walk(data, schema, (), (), context or _Context(self._rendering.currency))
+
+    def _walk(self, node: Any, schema: Schema, path: tuple[str | int, ...], labels: tuple[str, ...], context: _Context) -> Iterator[Fact]:
+        if isinstance(node, Mapping):
+            if money_text := self._as_money(node, context):
+                yield self._fact(path, labels, node, money_text, schema, context)
+                return
+            inner = replace(context, currency=_sibling_currency(node) or context.currency)
+            members = schema.get("properties", {})
+            for name, value in node.items():
+                if _is_currency_field(name, value):
+                    continue
+                member = members.get(name, {})
+                label = _label(str(name), member)
+                yield from self._walk(value, member, (*path, str(name)), (*labels, label), inner)
+        elif isinstance(node, list):
+            yield from self._walk_list(node, schema.get("items", {}), path, labels, context)
+        else:
+            name = next((str(p) for p in reversed(path) if isinstance(p, str)), "")
+            yield self._fact(path, labels, node, self._text(name, node, schema, context), schema, context)
+
+    def _walk_list(
+        self, rows: list[Any], schema: Schema, path: tuple[str | int, ...], labels: tuple[str, ...], context: _Context
+    ) -> Iterator[Fact]:
+        if not rows:
+            yield self._fact(path, labels, rows, "none", schema, context)
+        elif not any(isinstance(row, (Mapping, list)) for row in rows):
+            name = next((str(p) for p in reversed(path) if isinstance(p, str)), "")
+            text = ", ".join(self._text(name, row, schema, context) for row in rows)
+            yield self._fact(path, labels, rows, text, schema, context)
+        else:
+            for index, row in enumerate(rows):
+                inner = replace(context, within=(*context.within, self._identity(row, context) or f"no. {index + 1}"))
+                yield from self._walk(row, schema, (*path, index), (), inner)
+
+    def _fact(self, path: tuple[str | int, ...], labels: tuple[str, ...], value: Any, text: str, schema: Schema, context: _Context) -> Fact:
+        label = (
+            " ".join([labels[0], *(part[0].lower() + part[1:] if not part[:2].isupper() else part for part in labels[1:])])
+            if labels
+            else ""
+        )
+        hint = str(schema.get("description", ""))
+        return Fact(
+            path=path,
+            label=label,
+            value=value,
+            text=text,
+            record=context.within[-1] if context.within else "",
+            within=context.within,
+            hint=hint,
+        )
+
+    def lines(self, data: Any, schema: Schema) -> Iterator[str]:
+        context = _Context(self._rendering.currency)
+        if isinstance(data, Mapping):
+            context = replace(context, currency=_sibling_currency(data) or context.currency)
+            flat = {k: v for k, v in data.items() if not _is_table(v)}
+            said = [f for f in self.facts(flat, schema, context) if f.value is not None and f.value != []]
+            if said:
+                yield sentence(said)
+            for name, rows in data.items():
+                if _is_table(rows):
+                    member = schema.get("properties", {}).get(name, {})
+                    yield f"{_label(str(name), member)}:"
+                    yield from self._bullets(rows, member.get("items", {}), context)
+                elif rows == []:
+                    yield f"{_label(str(name), {})}: none."
+        elif _is_table(data):
+            yield from self._bullets(data, schema.get("items", {}), context)
+        elif data == []:
+            yield "Nothing found."
+        elif data is not None:
+            yield from (f"{fact.text}." for fact in self.facts(data, schema, context))
+
+    def _bullets(self, rows: list[Any], schema: Schema, context: _Context) -> Iterator[str]:
+        for row in rows[:MAX_ROWS]:
+            yield f"- {self._entry(row, schema, context, ': ')}"
+        if len(rows) > MAX_ROWS:
+            yield f"and {len(rows) - MAX_ROWS} more"
+
+    def _entry(self, row: Any, schema: Schema, context: _Context, joint: str) -> str:
+        """One list entry in a line; a list inside it follows in short, `items Lamp (quantity 2), Rug (quantity 1)`."""
+        members = row if isinstance(row, Mapping) else {"": row}
+        inner = replace(context, currency=_sibling_currency(members) or context.currency)
+        name = self._identity(row, inner)
+        flat = {k: v for k, v in members.items() if not _is_table(v)}
+        said = [f for f in self.facts(flat, schema, inner) if f.value is not None and f.value != [] and f.text != name]
+        parts = [f"{_lowered(f.label)} {f.text}".strip() for f in said]
+        for key, rows in members.items():
+            if _is_table(rows):
+                member = schema.get("properties", {}).get(key, {})
+                listed = [self._entry(r, member.get("items", {}), inner, " (") for r in rows[:MAX_ROWS]]
+                parts.append(f"{_lowered(_label(str(key), member))} {', '.join(listed)}")
+        rest = ", ".join(parts)
+        if not name or not rest:
+            return name or rest
+        return f"{name}{joint}{rest}{')' if joint == ' (' else ''}"
+
+    def _identity(self, row: Any, context: _Context) -> str:
+        """The text of the field that names a record: `name` before `reference` before `id`, whole word at the name's end."""
+        if not isinstance(row, Mapping):
+            return ""
+        for wanted in _IDENTITY:
+            for name, value in row.items():
+                plain = isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+                if plain and value != "" and words_of(str(name)).rpartition(" ")[2] == wanted:
+                    return self._text(str(name), value, {}, context)
+        return ""
+
+    def _as_money(self, node: Mapping[str, Any], context: _Context) -> str:
+        keys = {str(k).lower(): v for k, v in node.items()}
+        amount = next((keys[k] for k in ("amount", "value") if _is_number(keys.get(k))), None)
+        code = _sibling_currency(node)
+        if amount is None or not code or len(node) != 2:
+            return ""
+        return money(_decimal(amount), code)
+
+    def _text(self, name: str, value: Any, schema: Schema, context: _Context) -> str:
+        if value is None:
+            return "not set"
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, (int, float)):
+            return self._number(name, value, schema, context)
+        labels = schema.get("x-labels", {})
+        text = str(labels.get(str(value), value)).strip()
+        return self._moment(name, text, schema) or _readable(text, schema)
+
+    def _number(self, name: str, value: int | float, schema: Schema, context: _Context) -> str:
+        amount = _decimal(value)
+        words = words_of(name).split()
+        code = _field_currency(words, schema)
+        if code or (_looks_like_money(words) and not schema.get("x-unit")):
+            minor = words[-1] in ("cents", "pence", "minor") if words else False
+            if minor and (code or context.currency):
+                return money(amount / 100, code or context.currency)
+            if not minor:
+                return money(amount, code or context.currency)
+        unit = _unit(words, schema)
+        plain = format(amount, "f")
+        if unit == "%":
+            return f"{plain}%"
+        if unit.endswith("s") and amount == 1:
+            unit = unit[:-1]
+        return f"{plain} {unit}".strip()
+
+    def _moment(self, name: str, text: str, schema: Schema) -> str:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+            day = _parsed(date.fromisoformat, text)
+            return day_text(day) if day else ""
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}.*", text):
+            moment = _parsed(datetime.fromisoformat, text.replace("Z", "+00:00"))
+            return self._moment_text(moment) if moment else ""
+        if re.fullmatch(r"\d{2}:\d{2}:\d{2}", text):
+            clock = _parsed(time.fromisoformat, text)
+            return text[:5] if clock and clock.second == 0 else text
+        month = re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", text)
+        if month and (
+            schema.get("format") == "month" or re.search(r"month|period|date|from|until|expir|valid|since|\bto\b", words_of(name))
+        ):
+            return f"{MONTHS[int(month[2]) - 1]} {month[1]}"
+        return ""
+
+    def _moment_text(self, moment: datetime) -> str:
+        suffix = ""
+        offset = moment.utcoffset()
+        if offset is not None and not offset:
+            if self._rendering.zone is not None:
+                moment = moment.astimezone(self._rendering.zone)
+            else:
+                suffix = " UTC"
+        seconds = f":{moment.second:02d}" if moment.second else ""
+        return f"{day_text(moment.date())}, {moment.hour:02d}:{moment.minute:02d}{seconds}{suffix}"
+
+
+def _parsed(read: Callable[[str], Moment], text: str) -> Moment | None:
+    try:
+        return read(text)
+    except ValueError:
+        return None
+
+
+def _decimal(value: Any) -> Decimal:
+    return Decimal(str(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(row, Mapping) for row in value)
+
+
+def _is_currency_field(name: Any, value: Any) -> bool:
+    return isinstance(value, str) and value.upper() in CODES and words_of(str(name)).endswith(("currency", "currency code"))
+
+
+def _sibling_currency(node: Mapping[str, Any]) -> str:
+    return next((str(v).upper() for k, v in node.items() if _is_currency_field(k, v)), "")
+
+
+def _field_currency(words: Sequence[str], schema: Schema) -> str:
+    """The currency a field itself names: by `x-currency`, by its name's last word, by its description."""
+    named = str(schema.get("x-currency", "")).upper()
+    if named in CODES:
+        return named
+    if words and (words[-1].upper() in CODES or words[-1] in ("euros", "euro", "pounds", "dollars", "pence")):
+        return "GBP" if words[-1] == "pence" else _NAMED_MONEY.get(words[-1], words[-1].upper())
+    return currency_of([str(schema.get("description", ""))])
+
+
+def _looks_like_money(words: Sequence[str]) -> bool:
+    return bool(_MONEY_WORDS & set(words)) and not _NOT_MONEY & set(words[-2:])
+
+
+def _unit(words: Sequence[str], schema: Schema) -> str:
+    if schema.get("x-unit"):
+        return str(schema["x-unit"])
+    if len(words) > 1 and words[-1] in _UNITS and words[0] not in _UNITS:
+        return _UNITS[words[-1]]
+    if len(words) == 1 and words[0] in _UNITS and words[0] not in _UNIT_BEFORE:
+        return _UNITS[words[0]] if _UNITS[words[0]] == "%" else ""
+    named = re.search(
+        r"\bin (kg|km|cm|mm|kWh|GB|MB|minutes|hours|days|weeks|months|years|percent|miles|litres)\b", str(schema.get("description", ""))
+    )
+    return _UNITS[named[1].lower()] if named else ""
+
+
+def _label(name: str, schema: Schema) -> str:
+    """The field's name in words, without the unit or currency that its value shows anyway."""
+    title = str(schema.get("title", "")).strip()
+    if title and words_of(title) != words_of(name):
+        return title
+    words = words_of(name).split()
+    while len(words) > 1 and (words[-1].upper() in CODES or words[-1] in _UNITS or words[-1] in ("pence", "cents", "minor")):
+        words.pop()
+    if len(words) > 2 and words[-1] in ("at",):
+        words.pop()
+    shown = [w.upper() if w in ("id", "url", "iban", "vat", "pin", "imei", "sku") else w for w in words] or [name]
+    return shown[0][:1].upper() + shown[0][1:] + "".join(f" {w}" for w in shown[1:])
+
+
+def _readable(text: str, schema: Schema) -> str:
+    """A code word such as `in_transit` in words; anything with digits, capitals or spaces stays as it is."""
+    is_code = re.fullmatch(r"[a-z]+(?:_[a-z]+)+", text) is not None
+    return text.replace("_", " ") if is_code and not schema.get("format") else text
