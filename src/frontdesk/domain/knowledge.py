@@ -38,6 +38,8 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     caption: str = ""
+    notes: str = ""
+    """The remark directly below the table (`* per person`), which is part of what its cells mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
