@@ -10,6 +10,7 @@ import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +29,10 @@ STAGING = ".wheel-"  # what passing folders are called
 
 class SourceFailed(Exception):
     """This source did not deliver; the message is the reason, as one clause."""
+
+
+class _NotInstalled(SourceFailed):
+    """This machine lacks the installer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +88,11 @@ class Wheel:
         return {}
 
     def _download(self, staging: Path, count: Count) -> Path:
-        """The wheel, or the folder it was unpacked to, by whichever installer this machine has."""
-        reasons = []
-        for name, installer in (("pip", _pip), ("uv", _uv), ("a fresh pip", _fresh_pip)):
-            try:
-                got = installer(self.requirement, staging, count)
-            except SourceFailed as e:
-                reasons.append(f"{name}: {e}")
-            else:
-                return got
-        raise SourceFailed(", ".join(reasons))
+        """The wheel, or the folder it was unpacked to, by the first installer that this machine has."""
+        for installer in (_pip, _uv):
+            with suppress(_NotInstalled):
+                return installer(self.requirement, staging, count)
+        return _fresh_pip(self.requirement, staging, count)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ def _get(client: httpx.Client, url: str, part: Path, count: Count) -> str:
 
 
 def _get_once(client: httpx.Client, url: str, part: Path, start: int, count: Count) -> str:
-    headers = {"Range": f"bytes={start}-"} if start else {}
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     with client.stream("GET", url, headers=headers) as response:
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:  # the part is whole already, or not of this file
             return _stated(response)
@@ -146,7 +146,7 @@ def _get_once(client: httpx.Client, url: str, part: Path, start: int, count: Cou
         if response.status_code == httpx.codes.OK:
             start = 0
         with part.open("ab" if start else "wb") as out:
-            for block in response.iter_bytes(_BLOCK):
+            for block in response.iter_raw():
                 out.write(block)
                 start += len(block)
                 count(start)
@@ -205,7 +205,7 @@ def _pip(requirement: str, staging: Path, count: Count, python: str = sys.execut
 def _uv(requirement: str, staging: Path, count: Count) -> Path:
     uv = shutil.which("uv")
     if not uv:
-        raise SourceFailed("not installed")
+        raise _NotInstalled("uv is not installed")
     target = staging / "unpacked"
     command = [uv, "pip", "install", "--quiet", "--no-cache", "--no-deps", "--only-binary", ":all:", "--python", sys.executable]
     _run([*command, "--target", str(target), requirement], staging, count)
@@ -232,6 +232,8 @@ def _run(command: Sequence[str], staging: Path, count: Count) -> None:
         stop.set()
         watcher.join()
     if done.returncode:
+        if "No module named pip" in done.stderr:
+            raise _NotInstalled("pip is not installed")
         raise SourceFailed(_last_error(done.stderr or done.stdout))
 
 
