@@ -1,0 +1,278 @@
+"""Conversations of one tenant and the events they are made of. Events are only ever added; who may read one is decided here."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from frontdesk.domain.conversation import Conversation, ConversationId, Owner, TurnId
+from frontdesk.domain.events import (
+    ConversationOpened,
+    Event,
+    HandedOff,
+    KnowledgeGapFound,
+    MessageReceived,
+    OwnerChanged,
+    Recorded,
+    ReplySent,
+    TurnFailed,
+    TurnMerged,
+    from_json,
+    kind_of,
+    to_json,
+)
+from frontdesk.domain.folding import STATE_KINDS, TALK_KINDS, fold
+from frontdesk.domain.tenancy import CustomerId, KeyId, TenantId
+from frontdesk.errors import Conflict, NotFound
+from frontdesk.store.database import Database, Step, clean
+from frontdesk.store.queries import load
+
+NO_TURN = TurnId("")
+"""Turn of events that belong to no message: opening, a change of owner, an agent's words."""
+LOADED = 400
+"""Newest things said or done that a loaded conversation holds; its slots, owner and pending question are always whole."""
+
+_SQL = load("conversations")
+_ENDS = (ReplySent, TurnFailed, TurnMerged, HandedOff)
+_NOT_FOUND = "no such conversation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationSummary:
+    """One row of a list. `preview` is the customer's last message, `messages` how many there were."""
+
+    id: ConversationId
+    customer: CustomerId | None
+    channel: str
+    owner: Owner
+    agent: str
+    opened_at: datetime
+    updated_at: datetime
+    messages: int
+    preview: str
+
+
+class Conversations:
+    """The conversations of one tenant. Every method is one transaction and one round trip. All raise StoreUnavailable."""
+
+    def __init__(self, database: Database, tenant: TenantId, *, open_hours: float) -> None:
+        self._database = database
+        self._tenant = tenant
+        self._open_seconds = open_hours * 3600
+
+    async def open(self, *, key: KeyId, customer: CustomerId | None, channel: str) -> ConversationId:
+        """A new conversation; its first event is ConversationOpened. The id is unguessable (144 bits)."""
+        id = ConversationId(f"cv_{secrets.token_urlsafe(18)}")
+        first = (ConversationOpened(channel=channel, customer=customer),)
+        row = {"id": id, "key": key, "customer": customer, "channel": channel}
+        await self._run(self._step("enter"), self._step("open", **row), *self._append(id, NO_TURN, first), after=self._notify(id))
+        return id
+
+    async def load(
+        self, id: ConversationId, *, key: KeyId | None = None, customer: CustomerId | None = None, any_caller: bool = False
+    ) -> Conversation:
+        """The conversation as its events tell it. Raises NotFound when it is missing or belongs to another key or customer."""
+        rows, events = await self._database.read(
+            self._tenant,
+            self._step("row", id=id),
+            self._step("fold", id=id, state=list(STATE_KINDS), talk=list(TALK_KINDS), limit=LOADED),
+        )
+        if not rows or not (any_caller or (rows[0].key == key and rows[0].customer == customer)):
+            raise NotFound(_NOT_FOUND)
+        return fold(
+            (recorded(row, self._tenant) for row in events),
+            id=id,
+            tenant=self._tenant,
+            customer=rows[0].customer,
+            opened_at=rows[0].opened_at,
+        )
+
+    async def resume(self, *, key: KeyId, customer: CustomerId | None, fingerprint: str) -> ConversationId | None:
+        """The newest open conversation of this caller whose last fingerprint is this one."""
+        step = self._step("resume", key=key, customer=customer, fingerprint=fingerprint, seconds=self._open_seconds)
+        (rows,) = await self._database.read(self._tenant, step)
+        return ConversationId(rows[0].id) if rows else None
+
+    async def append(
+        self, id: ConversationId, turn: TurnId, events: Sequence[Event], *, fingerprint: str | None = None
+    ) -> builtins.list[Recorded]:
+        """Add events of one turn, all or none; they are durable when this returns.
+
+        Raises NotFound without such a conversation, and Conflict when a message carries an idempotency key that this caller used before.
+        """
+        if not events and fingerprint is None:
+            return []
+        try:
+            steps = (self._step("enter"), *self._append(id, turn, events, fingerprint=fingerprint))
+            results = await self._run(*steps, after=self._notify(id))
+        except psycopg.errors.UniqueViolation as error:
+            raise Conflict("this idempotency key was used before: read the reply it got") from error
+        return self._added(id, turn, events, results[1])
+
+    async def events(self, id: ConversationId, *, after: int = 0, limit: int = 1000) -> builtins.list[Recorded]:
+        """Events with a `seq` above `after`, in order. Empty for an unknown conversation."""
+        (rows,) = await self._database.read(self._tenant, self._step("events", id=id, after=after, limit=limit))
+        return [recorded(row, self._tenant) for row in rows]
+
+    async def claim(self, id: ConversationId, *, holder: str, seconds: float) -> bool:
+        """Take the lease on this conversation's turn, or lengthen one's own. False while another holder's lease runs."""
+        (rows,) = await self._run(self._step("claim", id=id, holder=holder, seconds=seconds))
+        return bool(rows)
+
+    async def renew(self, id: ConversationId, *, holder: str, seconds: float) -> bool:
+        """Lengthen one's lease from now. False when it ran out or was taken over."""
+        (rows,) = await self._run(self._step("renew", id=id, holder=holder, seconds=seconds))
+        return bool(rows)
+
+    async def release(self, id: ConversationId, *, holder: str) -> None:
+        """Give one's lease back; nothing happens when it is another's by now."""
+        await self._run(self._step("release", id=id, holder=holder))
+
+    async def reply_for(
+        self, id: ConversationId | None, *, key: KeyId, idempotency_key: str
+    ) -> tuple[ConversationId, TurnId, ReplySent | None] | None:
+        """The turn that a message with this idempotency key started, and its reply once there is one. None when it is new."""
+        (rows,) = await self._database.read(self._tenant, self._step("reply_for", id=id, key=key, idempotency_key=idempotency_key))
+        if not rows:
+            return None
+        reply = from_json(rows[0].body) if rows[0].body else None
+        return ConversationId(rows[0].conversation), TurnId(rows[0].turn), reply if isinstance(reply, ReplySent) else None
+
+    async def set_owner(self, id: ConversationId, owner: Owner, *, expected: Owner | None = None, agent: str = "", note: str = "") -> None:
+        """Change who speaks to the customer and record OwnerChanged. Raises Conflict unless the owner was `expected`, NotFound."""
+        change = OwnerChanged(owner=owner.value, agent=agent, note=note)
+        steps = self._append(id, NO_TURN, (change,), expected=expected)
+        results = await self._run(self._step("enter"), *steps, self._step("row", id=id), after=self._notify(id))
+        if results[1]:
+            return
+        if not results[-1]:
+            raise NotFound(_NOT_FOUND)
+        raise Conflict(f"the conversation belongs to {results[-1][0].owner} now: load it again")
+
+    async def list(
+        self,
+        *,
+        owner: Owner | None = None,
+        customer: CustomerId | None = None,
+        limit: int = 50,
+        before: datetime | None = None,
+    ) -> builtins.list[ConversationSummary]:
+        """Conversations, the latest activity first; `before` is the `updated_at` of the last row seen."""
+        step = self._step("list", owner=owner and owner.value, customer=customer, limit=limit, before=before)
+        (rows,) = await self._database.read(self._tenant, step)
+        return [ConversationSummary(**{**row._asdict(), "owner": Owner(row.owner)}) for row in rows]
+
+    async def unfinished(self) -> builtins.list[tuple[ConversationId, TurnId]]:
+        """Turns that got a message but no end, oldest first, in conversations that the desk owns: what a crash left behind."""
+        (rows,) = await self._database.read(self._tenant, self._step("unfinished"))
+        return [(ConversationId(row.conversation), TurnId(row.turn)) for row in rows]
+
+    async def erase(self, *, customer: CustomerId | None = None, id: ConversationId | None = None) -> int:
+        """Delete everything of a customer, or one conversation, for good; how many conversations went."""
+        (rows,) = await self._run(self._step("erase", customer=customer, id=id))
+        return int(rows[0].erased)
+
+    def _append(
+        self,
+        id: ConversationId,
+        turn: TurnId,
+        events: Sequence[Event],
+        *,
+        fingerprint: str | None = None,
+        expected: Owner | None = None,
+    ) -> builtins.list[Step]:
+        message = next((e for e in events if isinstance(e, MessageReceived)), None)
+        owner, agent = _owner_after(events)
+        append = self._step(
+            "append",
+            id=id,
+            turn=turn,
+            kinds=[kind_of(e) for e in events],
+            bodies=[encode(e) for e in events],
+            fingerprint=fingerprint,
+            owner=owner,
+            agent=agent,
+            expected=expected and expected.value,
+            received=message is not None,
+            idempotency_key=message.idempotency_key if message else None,
+            ended=any(isinstance(e, _ENDS) for e in events),
+        )
+        return [append, *(self._gap(id, e) for e in events if isinstance(e, KnowledgeGapFound))]
+
+    def _gap(self, id: ConversationId, event: KnowledgeGapFound) -> Step:
+        return self._step(
+            "gap",
+            id=id,
+            gap=f"gap_{secrets.token_urlsafe(9)}",
+            question=event.question,
+            folded=" ".join(event.question.casefold().split()).strip(" ?!.")[:500],
+            best_source=event.best_source,
+            best_score=event.best_score,
+        )
+
+    def _added(self, id: ConversationId, turn: TurnId, events: Sequence[Event], rows: Sequence[Any]) -> builtins.list[Recorded]:
+        if events and not rows:
+            raise NotFound(_NOT_FOUND)
+        return [
+            Recorded(position=row.position, tenant=self._tenant, conversation=id, turn=turn, seq=row.seq, at=row.at, event=event)
+            for row, event in zip(sorted(rows, key=lambda r: r.seq), events, strict=True)
+        ]
+
+    def _step(self, name: str, /, **parameters: Any) -> Step:
+        return _SQL[name], {"tenant": self._tenant, **parameters}
+
+    def _notify(self, id: ConversationId) -> Step:
+        return self._step("notify", id=id)
+
+    async def _run(self, *steps: Step, after: Step | None = None) -> builtins.list[builtins.list[Any]]:
+        return await self._database.run(self._tenant, *steps, after=after)
+
+
+def encode(event: Event) -> str:
+    """The event as JSON text that PostgreSQL can hold: what is no character becomes U+FFFD."""
+    text = json.dumps(to_json(event), ensure_ascii=False, separators=(",", ":"))
+    if "\\u0000" not in text:
+        return clean(text)
+    return clean(json.dumps(_without_nul(to_json(event)), ensure_ascii=False, separators=(",", ":")))
+
+
+def recorded(row: Any, tenant: TenantId) -> Recorded:
+    """A row of the log (position, conversation, turn, seq, at, body) as it was recorded."""
+    return Recorded(
+        position=row.position,
+        tenant=tenant,
+        conversation=ConversationId(row.conversation),
+        turn=TurnId(row.turn),
+        seq=row.seq,
+        at=row.at,
+        event=from_json(row.body),
+    )
+
+
+def _owner_after(events: Sequence[Event]) -> tuple[str | None, str | None]:
+    """Owner and agent as the conversation's row must show them after these events; None: unchanged."""
+    owner: str | None = None
+    agent: str | None = None
+    for event in events:
+        if isinstance(event, HandedOff):
+            owner = Owner.QUEUE.value
+        elif isinstance(event, OwnerChanged):
+            owner, agent = event.owner, event.agent if event.owner == Owner.AGENT.value else ""
+    return owner, agent
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "\ufffd")
+    if isinstance(value, dict):
+        return {_without_nul(k): _without_nul(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_without_nul(v) for v in value]
+    return value

@@ -1,0 +1,107 @@
+-- name: enter
+select events_enter()
+
+-- name: open
+insert into conversations (tenant, id, key, customer, channel) values (%(tenant)s, %(id)s, %(key)s, %(customer)s, %(channel)s)
+
+-- name: append
+with held as (
+  update conversations set
+    last_seq = last_seq + cardinality(%(kinds)s::text[]),
+    updated_at = clock_timestamp(),
+    fingerprint = coalesce(%(fingerprint)s::text, fingerprint),
+    owner = coalesce(%(owner)s::text, owner),
+    agent = coalesce(%(agent)s::text, agent)
+  where tenant = %(tenant)s and id = %(id)s and (%(expected)s::text is null or owner = %(expected)s::text)
+  returning last_seq - cardinality(%(kinds)s::text[]) as base, key
+), begun as (
+  insert into turns (tenant, conversation, turn, key, idempotency_key, finished_at)
+  select %(tenant)s, %(id)s, %(turn)s, held.key, %(idempotency_key)s::text, case when %(ended)s then clock_timestamp() end
+  from held where %(received)s
+  on conflict (tenant, conversation, turn) do nothing
+), ended as (
+  update turns set finished_at = clock_timestamp() from held
+  where turns.tenant = %(tenant)s and turns.conversation = %(id)s and turns.turn = %(turn)s
+    and finished_at is null and %(ended)s and not %(received)s
+)
+insert into events (tenant, conversation, turn, seq, kind, body)
+select %(tenant)s, %(id)s, %(turn)s, held.base + e.place, e.kind, e.body::jsonb
+from held, unnest(%(kinds)s::text[], %(bodies)s::text[]) with ordinality e(kind, body, place)
+order by e.place
+returning position, seq, at
+
+-- name: notify
+select pg_notify('frontdesk_events', %(tenant)s || ' ' || %(id)s || ' ' || (select last_value from events_position))
+
+-- name: gap
+insert into gaps (tenant, id, question, folded, best_source, best_score, conversation)
+select %(tenant)s, %(gap)s, %(question)s, %(folded)s, %(best_source)s, %(best_score)s, c.id
+from conversations c where c.tenant = %(tenant)s and c.id = %(id)s
+on conflict (tenant, folded) do update set
+  times = gaps.times + 1, last_at = clock_timestamp(), closed_at = null, conversation = excluded.conversation,
+  best_source = excluded.best_source, best_score = excluded.best_score
+
+-- name: row
+select id, key, customer, channel, owner, agent, opened_at, updated_at, last_seq from conversations
+where tenant = %(tenant)s and id = %(id)s
+
+-- name: fold
+(select position, conversation, turn, seq, at, body from events
+  where tenant = %(tenant)s and conversation = %(id)s and kind = any(%(state)s))
+union all
+(select position, conversation, turn, seq, at, body from events
+  where tenant = %(tenant)s and conversation = %(id)s and kind = any(%(talk)s)
+  order by seq desc limit %(limit)s)
+order by seq
+
+-- name: events
+select e.position, e.conversation, e.turn, e.seq, e.at, e.body from events e
+where e.tenant = %(tenant)s and e.conversation = %(id)s and e.seq > %(after)s
+order by e.seq limit %(limit)s
+
+-- name: resume
+select id from conversations
+where tenant = %(tenant)s and fingerprint = %(fingerprint)s and key = %(key)s and customer is not distinct from %(customer)s::text
+  and owner <> 'closed' and updated_at > clock_timestamp() - make_interval(secs => %(seconds)s)
+order by updated_at desc limit 1
+
+-- name: claim
+update conversations set holder = %(holder)s, held_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+where tenant = %(tenant)s and id = %(id)s
+  and (holder is null or holder = %(holder)s or held_until < clock_timestamp())
+returning id
+
+-- name: renew
+update conversations set held_until = clock_timestamp() + make_interval(secs => %(seconds)s)
+where tenant = %(tenant)s and id = %(id)s and holder = %(holder)s and held_until >= clock_timestamp()
+returning id
+
+-- name: release
+update conversations set holder = null, held_until = null where tenant = %(tenant)s and id = %(id)s and holder = %(holder)s
+
+-- name: reply_for
+select t.conversation, t.turn,
+  (select e.body from events e where e.tenant = t.tenant and e.conversation = t.conversation and e.turn = t.turn and e.kind = 'reply_sent'
+   order by e.seq desc limit 1) as body
+from turns t
+where t.tenant = %(tenant)s and t.key = %(key)s and t.idempotency_key = %(idempotency_key)s
+  and (%(id)s::text is null or t.conversation = %(id)s::text)
+
+-- name: list
+select c.id, c.customer, c.channel, c.owner, c.agent, c.opened_at, c.updated_at,
+  (select count(*) from turns t where t.tenant = c.tenant and t.conversation = c.id) as messages,
+  coalesce((select e.body ->> 'text' from events e where e.tenant = c.tenant and e.conversation = c.id and e.kind = 'message_received'
+   order by e.seq desc limit 1), '') as preview
+from conversations c
+where c.tenant = %(tenant)s and (%(owner)s::text is null or c.owner = %(owner)s::text)
+  and (%(before)s::timestamptz is null or c.updated_at < %(before)s::timestamptz)
+  and (%(customer)s::text is null or c.customer = %(customer)s::text)
+order by c.updated_at desc limit %(limit)s
+
+-- name: unfinished
+select t.conversation, t.turn from turns t join conversations c on c.tenant = t.tenant and c.id = t.conversation
+where t.tenant = %(tenant)s and t.finished_at is null and c.owner = 'desk'
+order by t.started_at
+
+-- name: erase
+select erase_conversations(%(customer)s::text, %(id)s::text) as erased

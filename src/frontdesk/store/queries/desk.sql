@@ -1,0 +1,54 @@
+-- name: gaps
+select id, question, times, best_source, best_score, conversation, first_at, last_at, closed_at, note from gaps
+where tenant = %(tenant)s and (%(closed)s or closed_at is null)
+order by closed_at is not null, times desc, last_at desc limit %(limit)s
+
+-- name: close_gap
+update gaps set closed_at = clock_timestamp(), note = %(note)s where tenant = %(tenant)s and id = %(id)s and closed_at is null returning id
+
+-- name: handoffs
+select c.id, c.customer, c.owner, c.agent, e.at, e.body from conversations c
+join lateral (
+  select at, body from events where tenant = c.tenant and conversation = c.id and kind = 'handed_off' order by seq desc limit 1
+) e on true
+where c.tenant = %(tenant)s and c.owner = any(%(owners)s)
+order by e.at limit %(limit)s
+
+-- name: audit_lock
+select pg_advisory_xact_lock(hashtextextended('frontdesk audit ' || %(tenant)s, 0))
+
+-- name: audit_append
+with last as (
+  select coalesce(max(seq), 0) as seq, (array_agg(hash order by seq desc))[1] as hash
+  from (select seq, hash from audit where tenant = %(tenant)s order by seq desc limit 1) l
+), entry as (
+  select last.seq + 1 as seq, coalesce(last.hash, '\x'::bytea) as previous, clock_timestamp() as at, %(details)s::jsonb as details from last
+)
+insert into audit (tenant, seq, at, actor, action, target, details, previous, hash)
+select %(tenant)s, seq, at, %(actor)s, %(action)s, %(target)s, details, previous,
+  audit_hash(previous, %(tenant)s, seq, at, %(actor)s, %(action)s, %(target)s, details)
+from entry
+returning encode(hash, 'hex') as hash
+
+-- name: audit_list
+select seq, at, actor, action, target, details, encode(hash, 'hex') as hash from audit
+where tenant = %(tenant)s and (%(before)s::bigint is null or seq < %(before)s::bigint)
+order by seq desc limit %(limit)s
+
+-- name: audit_verify
+with chain as (
+  select seq, at, actor, action, target, details, previous, hash, row_number() over w as place, lag(hash, 1, '\x'::bytea) over w as before
+  from audit where tenant = %(tenant)s window w as (order by seq)
+)
+select count(*) as entries, coalesce((select encode(hash, 'hex') from chain order by seq desc limit 1), '') as head,
+  coalesce(bool_or(encode(hash, 'hex') = %(head)s), false) as has_head,
+  min(place) filter (where seq <> place or previous <> before
+    or hash <> audit_hash(previous, %(tenant)s, seq, at, actor, action, target, details)) as broken
+from chain
+
+-- name: put_blob
+insert into blobs (tenant, name, sha256, data) values (%(tenant)s, %(name)s, %(sha256)s, %(data)s)
+on conflict (tenant, name) do update set sha256 = excluded.sha256, data = excluded.data, updated_at = clock_timestamp()
+
+-- name: get_blob
+select sha256, data from blobs where tenant = %(tenant)s and name = %(name)s
