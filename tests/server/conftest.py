@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import secrets
 import socket
 import threading
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 import uvicorn
 
 from frontdesk.domain.conversation import Conversation, ConversationId, Owner, Route, Speaker, TurnId, Utterance
@@ -24,6 +26,7 @@ from frontdesk.domain.tenancy import Caller, CustomerId, KeyId, Role, Tenant, Te
 from frontdesk.errors import Conflict, NotAuthenticated, NotFound
 from frontdesk.server.app import create_app
 from frontdesk.server.auth import issue_customer_token
+from frontdesk.server.logging_setup import configure
 from frontdesk.settings import Settings
 
 SECRET = b"a signing secret of thirty-two b"
@@ -247,6 +250,11 @@ class ScriptedFrontOffice:
         self.cancelled = 0
         self.retries: dict[str, list[Recorded]] = {}
 
+    def forget(self) -> None:
+        self.script, self.cancelled = answer, 0
+        self.calls.clear()
+        self.retries.clear()
+
     async def talk(self, *, caller: Caller, message: str, **more: Any) -> AsyncIterator[Recorded]:
         self.calls.append({"caller": caller, "message": message, **more})
         conversations = self.store.for_tenant(caller.tenant).conversations
@@ -354,7 +362,23 @@ def make_office(**settings: Any) -> ScriptedOffice:
     return ScriptedOffice(Settings(**{"rate_per_minute": 0, **settings}), tenants)
 
 
-@pytest.fixture
-def served() -> Iterator[Served]:
+@pytest.fixture(scope="session", autouse=True)
+def logs() -> Iterator[io.StringIO]:
+    """What the program logs during the tests."""
+    lines = io.StringIO()
+    configure("info", lines)
+    yield lines
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def one_server(logs: io.StringIO) -> Iterator[Served]:
     with serving(make_office()) as running:
         yield running
+
+
+@pytest.fixture
+def served(one_server: Served) -> Served:
+    """A running server whose front office answers about returns, as if just started."""
+    one_server.office.front_office.forget()
+    return one_server
