@@ -66,25 +66,9 @@ _UNITS = {
 }
 _UNIT_BEFORE = frozenset({"min", "max", "m", "g"})
 """As the only or first word of a name these mean something else (`min_order`)."""
-_IDENTITY = tuple(
-    [
-        "name",
-        "title",
-        "label",
-        "reference",
-        "ref",
-        "number",
-        "code",
-        "id",
-        "sku",
-        "product",
-        "plan",
-        "type",
-        "kind",
-        "category",
-        "description",
-        "key",
-    ]
+_IDENTITY = (
+    *("name", "title", "label", "reference", "ref", "number", "code", "id"),
+    *("sku", "product", "plan", "type", "kind", "category", "description", "key"),
 )
 
 
@@ -207,7 +191,7 @@ def _grouped(amount: Decimal) -> str:
 
 def _lowered(text: str) -> str:
     """The first letter small, unless an abbreviation begins there."""
-    return text if text[:2].isupper() else text[:1].lower() + text[1:]
+    return text if len(text) > 1 and text[:2].isupper() else text[:1].lower() + text[1:]
 
 
 def _is_identity(fact: Fact) -> bool:
@@ -306,7 +290,7 @@ class _Writer:
 
     def _walk(self, node: Any, schema: Schema, path: tuple[str | int, ...], labels: tuple[str, ...], context: _Context) -> Iterator[Fact]:
         if isinstance(node, Mapping):
-            if money_text := self._as_money(node, context):
+            if path and (money_text := self._as_money(node)):
                 yield self._fact(path, labels, node, money_text, schema, context)
                 return
             inner = replace(context, currency=_sibling_currency(node) or context.currency)
@@ -338,11 +322,7 @@ class _Writer:
                 yield from self._walk(row, schema, (*path, index), (), inner)
 
     def _fact(self, path: tuple[str | int, ...], labels: tuple[str, ...], value: Any, text: str, schema: Schema, context: _Context) -> Fact:
-        label = (
-            " ".join([labels[0], *(part[0].lower() + part[1:] if not part[:2].isupper() else part for part in labels[1:])])
-            if labels
-            else ""
-        )
+        label = " ".join([*labels[:1], *(_lowered(part) for part in labels[1:])])
         hint = str(schema.get("description", ""))
         return Fact(
             path=path,
@@ -411,7 +391,7 @@ class _Writer:
                     return self._text(str(name), value, {}, context)
         return ""
 
-    def _as_money(self, node: Mapping[str, Any], context: _Context) -> str:
+    def _as_money(self, node: Mapping[str, Any]) -> str:
         keys = {str(k).lower(): v for k, v in node.items()}
         amount = next((keys[k] for k in ("amount", "value") if _is_number(keys.get(k))), None)
         code = _sibling_currency(node)
@@ -539,7 +519,7 @@ def _label(name: str, schema: Schema) -> str:
     words = words_of(name).split()
     while len(words) > 1 and (words[-1].upper() in CODES or words[-1] in _UNITS or words[-1] in ("pence", "cents", "minor")):
         words.pop()
-    if len(words) > 2 and words[-1] in ("at",):
+    if len(words) > 1 and words[-1] == "at":
         words.pop()
     shown = [w.upper() if w in ("id", "url", "iban", "vat", "pin", "imei", "sku") else w for w in words] or [name]
     return shown[0][:1].upper() + shown[0][1:] + "".join(f" {w}" for w in shown[1:])
