@@ -2,6 +2,7 @@
 
 Inputs   `ids` and `mask`, int64, (batch, tokens); mask is 1 for a token and 0 for padding
 Outputs  `sentence` (batch, hidden): mean over the tokens, length 1;  `states` (batch, tokens, hidden): the last layer, for late interaction
+         `middle` (batch, hidden): like `sentence`, two thirds up, where there is still more grammar than topic
 
 The graph uses ONNX Runtime's own fused operators (attention, skip layer norm, bias GELU), so no optimiser has to find them at each start.
 Source of the architecture: Devlin et al., "BERT"; pooling as in Reimers and Gurevych, "Sentence-BERT".
@@ -22,7 +23,7 @@ from safetensors.numpy import load_file
 
 from frontdesk.errors import ModelMissing
 
-VERSION = 1
+VERSION = 2
 """Part of the built file's name: raised whenever the graph changes."""
 
 Precision = Literal["fp32", "int8"]
@@ -82,8 +83,12 @@ class _Graph:
         states = self.embed()
         for layer in range(self.layers):
             states = self.layer(states, f"encoder.layer.{layer}")
+            if layer + 1 == max(1, self.layers * 2 // 3):
+                self.node("Identity", [states], "middle_states")
         self.node("Identity", [states], "states")
-        self.pool("states")
+        self.masks()
+        self.pool("states", "sentence")
+        self.pool("middle_states", "middle")
         batch_by_tokens = ["batch", "tokens"]
         graph = helper.make_graph(
             self.nodes,
@@ -92,6 +97,7 @@ class _Graph:
             [
                 helper.make_tensor_value_info("sentence", TensorProto.FLOAT, ["batch", self.hidden]),
                 helper.make_tensor_value_info("states", TensorProto.FLOAT, [*batch_by_tokens, self.hidden]),
+                helper.make_tensor_value_info("middle", TensorProto.FLOAT, ["batch", self.hidden]),
             ],
             self.constants,
         )
@@ -134,15 +140,19 @@ class _Graph:
         """The product alone; the bias is added by the fused operator that follows."""
         return self.node("MatMul", [states, self.constant(f"{name}.weight", self.weights[f"{name}.weight"].T)], f"{name}.product")
 
-    def pool(self, states: str) -> None:
-        last, middle = (self.constant(name, np.array([value], np.int64)) for name, value in (("last", -1), ("middle", 1)))
+    def masks(self) -> None:
+        """The mask as a column of numbers, and how many tokens it leaves."""
+        last, middle = (self.constant(name, np.array([value], np.int64)) for name, value in (("last", -1), ("tokens_axis", 1)))
         mask = self.node("Cast", ["mask"], "mask_float", to=TensorProto.FLOAT)
-        column = self.node("Unsqueeze", [mask, last], "mask_column")
-        kept = self.node("Mul", [states, column], "kept")
-        total = self.node("ReduceSum", [kept, middle], "total", keepdims=0)
-        tokens = self.node("ReduceSum", [mask, middle], "token_counts", keepdims=1)
-        mean = self.node("Div", [total, tokens], "mean")
-        self.node("LpNormalization", [mean], "sentence", axis=-1, p=2)
+        self.node("Unsqueeze", [mask, last], "mask_column")
+        self.node("ReduceSum", [mask, middle], "token_counts", keepdims=1)
+
+    def pool(self, states: str, output: str) -> None:
+        """Mean over the tokens, length 1."""
+        kept = self.node("Mul", [states, "mask_column"], f"{output}.kept")
+        total = self.node("ReduceSum", [kept, "tokens_axis"], f"{output}.total", keepdims=0)
+        mean = self.node("Div", [total, "token_counts"], f"{output}.mean")
+        self.node("LpNormalization", [mean], output, axis=-1, p=2)
 
     def pair(self, name: str) -> tuple[str, str]:
         """The two weights of a layer norm."""

@@ -77,6 +77,22 @@ class MiniLM:
             self._remember(fresh, found)
         return np.stack([rows[text] for text in texts])
 
+    async def embed_layers(self, texts: Sequence[str]) -> Vectors:
+        """For classifying: sentence vectors beside those of the middle layer, unit length, (len(texts), 2, dimensions).
+
+        Raises ModelUnavailable.
+        """
+        lane = self._short if _is_short(texts) else self._long
+        found = np.empty((len(texts), 2, self.dimensions), np.float32)
+        for start in range(0, len(texts), _WINDOW):
+            window = texts[start : start + _WINDOW]
+            encodings = await self._on(lane, lambda window=window: [self._encode(text) for text in window])  # type: ignore[misc]
+            for batch in self._batches(encodings):
+                some = [encodings[i] for i in batch]
+                rows = await self._on(lane, lambda some=some: self._run(some, "sentence", "middle"))  # type: ignore[misc]
+                found[[start + i for i in batch]] = np.stack(rows, axis=1)
+        return found
+
     async def embed_tokens(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         """For late interaction: per text one unit-length row per token, (tokens, dimensions), [CLS] and [SEP] left out."""
         return [np.stack([t.vector for t in tokens]) if tokens else self._no_rows() for tokens in await self.tokens(texts)]
@@ -107,7 +123,7 @@ class MiniLM:
             encodings = await self._on(self._long, lambda window=window: [self._encode(text) for text in window])  # type: ignore[misc]
             for batch in self._batches(encodings):
                 some = [encodings[i] for i in batch]
-                rows = await self._on(self._long, lambda some=some: self._run(some, "sentence"))  # type: ignore[misc]
+                rows = await self._on(self._long, lambda some=some: self._run(some, "sentence")[0])  # type: ignore[misc]
                 found[[start + i for i in batch]] = rows
         return found
 
@@ -116,12 +132,12 @@ class MiniLM:
         encodings = [self._encode(text) for text in texts]
         found = np.empty((len(texts), self.dimensions), np.float32)
         for batch in self._batches(encodings):
-            found[batch] = self._run([encodings[i] for i in batch], "sentence")
+            found[batch] = self._run([encodings[i] for i in batch], "sentence")[0]
         return found
 
     def _tokens(self, text: str) -> list[Token]:
         encoding = self._encode(text)
-        states = self._run([encoding], "states")[0]
+        states = self._run([encoding], "states")[0][0]
         lengths = np.linalg.norm(states, axis=1, keepdims=True)
         places = zip(encoding.offsets, encoding.special_tokens_mask, states / lengths, strict=True)
         return [Token(start=start, end=end, vector=row) for (start, end), special, row in places if not special]
@@ -142,7 +158,7 @@ class MiniLM:
         # One at a time: a batch call would spread over every core of the machine, past our thread budget.
         return self._tokenizer.encode(_valid(text[:_READ_CHARS]))
 
-    def _run(self, encodings: Sequence[Encoding], output: str) -> NDArray[np.float32]:
+    def _run(self, encodings: Sequence[Encoding], *outputs: str) -> list[NDArray[np.float32]]:
         longest = max(len(e.ids) for e in encodings)
         ids = np.zeros((len(encodings), longest), np.int64)
         mask = np.zeros_like(ids)
@@ -150,7 +166,7 @@ class MiniLM:
             ids[row, : len(encoding.ids)] = encoding.ids
             mask[row, : len(encoding.ids)] = 1
         try:
-            found: NDArray[np.float32] = self._session.run([output], {"ids": ids, "mask": mask})[0]
+            found: list[NDArray[np.float32]] = self._session.run(outputs, {"ids": ids, "mask": mask})
         except Exception as e:  # ONNX Runtime raises its own kinds, without a common base
             raise ModelUnavailable(f"the embedding model {self.name} failed ({e}): restart the program") from e
         return found
