@@ -54,7 +54,8 @@ _VOID = re.compile(
     r"^.{0,40}\b(?:void|no longer (?:apply|valid|count)|suspended|lifted|cancelled|canceled|obsolete|invalid|off|gone|deleted)\b"
 )
 _OPEN_WITH = re.compile(
-    r"(?:open|start|begin|end|finish|close|sign|prefix|preface|precede)\b.{0,12}\b(?:every|each|all|any|your) (?:\w+ )?(?:answers?|repl(?:y|ies)|responses?)\b"
+    r"(?:open|start|begin|end|finish|close|sign|prefix|preface|precede)\b.{0,12}\b(?:every|each|all|any|your)"
+    r" (?:\w+ )?(?:answers?|repl(?:y|ies)|responses?)\b"
 )
 _UNASKED = re.compile(r"\bwithout (?:asking|checking|confirm\w*|consent|permission|verif\w+)\b")
 _IF_YOU_ARE = re.compile(
@@ -91,7 +92,8 @@ _HARMLESS_NOW = re.compile(
 _IN_REPLIES = re.compile(r"\b(?:every|each|all|any|your|of your) (?:answers?|repl(?:y|ies)|responses?)\b")
 _QUOTED = re.compile(
     r"""\W*(only |exactly |nur |uniquement |solo |alleen )?"""
-    r"""(?:with|that|in|as|:|"|“|„|«|by saying|after (?:every|each)|to (?:every|any|all)|mit|dass|que|par|avec|con|che|met|dat|every|any|all"""
+    r"""(?:with|that|in|as|:|"|“|„|«|by saying|after (?:every|each)|to (?:every|any|all)"""
+    r"""|mit|dass|que|par|avec|con|che|met|dat|every|any|all"""
     r"""|alle|jede|toutes|todas)(?!\w)"""
 )
 

@@ -17,7 +17,7 @@ from frontdesk.knowledge.blocks import Block, Heading, ListBlock, Paragraph, Par
 from frontdesk.knowledge.orders import set_apart
 from frontdesk.knowledge.sentences import sentences
 
-__all__ = ["Draft", "draft_document", "draft_faq", "sentences", "token_estimate"]
+__all__ = ["Draft", "draft_document", "draft_faq", "embedded_text", "search_text", "sentences", "table_text", "token_estimate"]
 
 FEW_TOKENS: Final = 60
 MANY_TOKENS: Final = 160
@@ -34,22 +34,21 @@ _NOTE = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A passage before it has an id. `search_text` is what gets embedded and indexed by word: title > headings > text."""
+    """A passage before it has a place; whoever stores it gives ids and versions."""
 
     kind: PassageKind
     source: str
     title: str
     text: str
-    search_text: str
     headings: tuple[str, ...] = ()
     table: Table | None = None
     quarantined: bool = False
 
-    def passage(self, *, id: PassageId, document: DocumentId, ordinal: int, version: int) -> Passage:
+    def passage(self, *, ordinal: int = 0, id: str = "", document: str = "", version: int = 1) -> Passage:
         """The passage at its place in one version of a document."""
         return Passage(
-            id=id,
-            document=document,
+            id=PassageId(id),
+            document=DocumentId(document),
             source=self.source,
             title=self.title,
             kind=self.kind,
@@ -61,17 +60,28 @@ class Draft:
         )
 
 
+def search_text(passage: Passage | Draft) -> str:
+    """What is indexed by word: for FAQ question and answer, else title > headings, then caption, text and notes."""
+    if passage.kind is PassageKind.FAQ:
+        return f"{passage.title}\n{passage.text}"
+    place = " > ".join(filter(None, (passage.title, *passage.headings)))
+    table = passage.table
+    return "\n".join(filter(None, (place, table.caption if table else "", passage.text, table.notes if table else "")))
+
+
+def embedded_text(passage: Passage | Draft) -> str:
+    """What becomes the vector: the question of an FAQ pair, since questions are asked; else the same as `search_text`."""
+    return passage.title if passage.kind is PassageKind.FAQ else search_text(passage)
+
+
 def token_estimate(text: str) -> int:
     """About as many tokens as MiniLM's tokenizer makes of `text`, within a tenth for ordinary prose; no model needed."""
     return sum(1 + (len(word) - 1) // 9 for word in _WORD.findall(text))
 
 
 def draft_faq(pairs: Sequence[FaqPair]) -> list[Draft]:
-    """One draft per pair, in order: the question is embedded, question and answer are found by word."""
-    return [
-        Draft(kind=PassageKind.FAQ, source=FAQ_SOURCE, title=pair.question, text=pair.answer, search_text=f"{pair.question}\n{pair.answer}")
-        for pair in pairs
-    ]
+    """One draft per pair, in order."""
+    return [Draft(kind=PassageKind.FAQ, source=FAQ_SOURCE, title=pair.question, text=pair.answer) for pair in pairs]
 
 
 def draft_document(parsed: Parsed, *, source: str, title: str) -> list[Draft]:
@@ -81,9 +91,7 @@ def draft_document(parsed: Parsed, *, source: str, title: str) -> list[Draft]:
     drafts = [d for section in _sections(clean, shown) for d in _Section(source, shown, section).drafts()]
     for headings, text in orders:
         path = headings[1:] if headings[:1] == (shown,) else headings
-        drafts.append(
-            Draft(kind=PassageKind.PROSE, source=source, title=shown, text=text, search_text=text, headings=path, quarantined=True)
-        )
+        drafts.append(Draft(kind=PassageKind.PROSE, source=source, title=shown, text=text, headings=path, quarantined=True))
     return drafts
 
 
@@ -167,7 +175,7 @@ class _Section:
         caption = block.caption or lead
         for rows in _row_groups(block):
             table = Table(header=block.header, rows=rows, caption=caption, notes=notes)
-            self._emit(PassageKind.TABLE, table_text(table), table=table, around=(caption, notes))
+            self._emit(PassageKind.TABLE, table_text(table), table=table)
 
     def _flush(self) -> None:
         for units in _packed(self._units):
@@ -175,14 +183,8 @@ class _Section:
             self._emit(kind, "\n".join(unit.text for unit in units))
         self._units = []
 
-    def _emit(self, kind: PassageKind, text: str, *, table: Table | None = None, around: tuple[str, str] = ("", "")) -> None:
-        place = " > ".join(filter(None, (self._title, *self._headings)))
-        search_text = "\n".join(filter(None, (place, around[0], text, around[1])))
-        self._out.append(
-            Draft(
-                kind=kind, source=self._source, title=self._title, text=text, search_text=search_text, headings=self._headings, table=table
-            )
-        )
+    def _emit(self, kind: PassageKind, text: str, *, table: Table | None = None) -> None:
+        self._out.append(Draft(kind=kind, source=self._source, title=self._title, text=text, headings=self._headings, table=table))
 
 
 def table_text(table: Table) -> str:
