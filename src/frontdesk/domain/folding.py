@@ -22,11 +22,21 @@ from frontdesk.domain.events import (
     SlotRequested,
     ToolCalled,
     TurnFailed,
+    TurnMerged,
     kind_of,
 )
 from frontdesk.domain.tenancy import CustomerId, TenantId
 
-STATE: tuple[type[Event], ...] = (ConversationOpened, SlotRequested, SlotFilled, OwnerChanged, HandedOff, KnowledgeGapFound, TurnFailed)
+STATE: tuple[type[Event], ...] = (
+    ConversationOpened,
+    SlotRequested,
+    SlotFilled,
+    OwnerChanged,
+    HandedOff,
+    KnowledgeGapFound,
+    TurnFailed,
+    TurnMerged,
+)
 """Few and small; a fold needs all of them."""
 TALK: tuple[type[Event], ...] = (MessageReceived, ReplySent, AgentReplied, ToolCalled)
 """What was said and done; a fold of a long conversation may leave out old ones."""
@@ -62,6 +72,7 @@ class _Folding:
         self._pending: tuple[TurnId, Any] | None = None
         self._gap: TurnId | None = None
         self._failures = 0
+        self._merged: set[TurnId] = set()
         self._steps: dict[type[Event], Callable[[Recorded, Any], None]] = {
             MessageReceived: lambda r, e: self._say(r, Speaker.CUSTOMER, e.text),
             AgentReplied: lambda r, e: self._say(r, Speaker.AGENT, e.text),
@@ -71,6 +82,7 @@ class _Folding:
             ToolCalled: lambda _, e: self._calls.append(e.call),
             KnowledgeGapFound: self._gap_found,
             TurnFailed: self._failed,
+            TurnMerged: lambda r, _: self._merged.add(r.turn),
             HandedOff: self._handed_off,
             OwnerChanged: self._changed,
         }
@@ -90,6 +102,7 @@ class _Folding:
             known=self._known,
             calls=tuple(self._calls),
             failures=self._failures,
+            merged=frozenset(self._merged),
         )
 
     def _say(self, recorded: Recorded, speaker: Speaker, text: str, **more: Any) -> None:

@@ -14,7 +14,6 @@ import psycopg
 
 from frontdesk.domain.conversation import Conversation, ConversationId, Owner, TurnId
 from frontdesk.domain.events import (
-    ConversationOpened,
     Event,
     HandedOff,
     KnowledgeGapFound,
@@ -31,11 +30,11 @@ from frontdesk.domain.events import (
 from frontdesk.domain.folding import STATE_KINDS, TALK_KINDS, fold
 from frontdesk.domain.tenancy import CustomerId, KeyId, TenantId
 from frontdesk.errors import Conflict, NotFound
-from frontdesk.store.database import Database, Step, clean
+from frontdesk.store.database import Database, Step, clean, clean_json
 from frontdesk.store.queries import load
 
 NO_TURN = TurnId("")
-"""Turn of events that belong to no message: opening, a change of owner, an agent's words."""
+"""Turn of events that belong to no message, such as a change of owner."""
 LOADED = 400
 """Newest things said or done that a loaded conversation holds; its slots, owner and pending question are always whole."""
 
@@ -48,7 +47,7 @@ _NOT_FOUND = "no such conversation"
 class ConversationSummary:
     """One row of a list. `preview` is the customer's last message, `messages` how many there were."""
 
-    id: ConversationId
+    conversation_id: ConversationId
     customer: CustomerId | None
     channel: str
     owner: Owner
@@ -68,11 +67,9 @@ class Conversations:
         self._open_seconds = open_hours * 3600
 
     async def open(self, *, key: KeyId, customer: CustomerId | None, channel: str) -> ConversationId:
-        """A new conversation; its first event is ConversationOpened. The id is unguessable (144 bits)."""
+        """A new conversation, without any event yet. The id is unguessable (144 bits)."""
         id = ConversationId(f"cv_{secrets.token_urlsafe(18)}")
-        first = (ConversationOpened(channel=channel, customer=customer),)
-        row = {"id": id, "key": key, "customer": customer, "channel": channel}
-        await self._run(self._step("enter"), self._step("open", **row), *self._append(id, NO_TURN, first), after=self._notify(id))
+        await self._run(self._step("open", id=id, key=key, customer=customer, channel=channel))
         return id
 
     async def load(
@@ -101,20 +98,32 @@ class Conversations:
         return ConversationId(rows[0].id) if rows else None
 
     async def append(
-        self, id: ConversationId, turn: TurnId, events: Sequence[Event], *, fingerprint: str | None = None
+        self,
+        id: ConversationId,
+        turn: TurnId,
+        events: Sequence[Event],
+        *,
+        fingerprint: str | None = None,
+        if_owner: Owner | None = None,
     ) -> builtins.list[Recorded]:
-        """Add events of one turn, all or none; they are durable when this returns.
+        """Add events of one turn, all or none; they are durable when this returns. `fingerprint` is what `resume` will look for.
 
-        Raises NotFound without such a conversation, and Conflict when a message carries an idempotency key that this caller used before.
+        With `if_owner`, nothing is added and the result is empty when somebody else owns the conversation by now. Raises NotFound without
+        such a conversation, and Conflict when a message carries an idempotency key that this caller used before.
         """
-        if not events and fingerprint is None:
+        if not events:
             return []
+        steps = self._append(id, turn, events, fingerprint=fingerprint, expected=if_owner)
         try:
-            steps = (self._step("enter"), *self._append(id, turn, events, fingerprint=fingerprint))
-            results = await self._run(*steps, after=self._notify(id))
+            results = await self._run(self._step("enter"), *steps, self._step("row", id=id), after=self._step("notify", id=id))
         except psycopg.errors.UniqueViolation as error:
             raise Conflict("this idempotency key was used before: read the reply it got") from error
-        return self._added(id, turn, events, results[1])
+        if not results[-1]:
+            raise NotFound(_NOT_FOUND)
+        return [
+            Recorded(position=row.position, tenant=self._tenant, conversation=id, turn=turn, seq=row.seq, at=row.at, event=event)
+            for row, event in zip(sorted(results[1], key=lambda row: row.seq), events, strict=bool(results[1]))
+        ]
 
     async def events(self, id: ConversationId, *, after: int = 0, limit: int = 1000) -> builtins.list[Recorded]:
         """Events with a `seq` above `after`, in order. Empty for an unknown conversation."""
@@ -136,10 +145,12 @@ class Conversations:
         await self._run(self._step("release", id=id, holder=holder))
 
     async def reply_for(
-        self, id: ConversationId | None, *, key: KeyId, idempotency_key: str
+        self, id: ConversationId | None, *, key: KeyId, customer: CustomerId | None = None, idempotency_key: str
     ) -> tuple[ConversationId, TurnId, ReplySent | None] | None:
         """The turn that a message with this idempotency key started, and its reply once there is one. None when it is new."""
-        (rows,) = await self._database.read(self._tenant, self._step("reply_for", id=id, key=key, idempotency_key=idempotency_key))
+        (rows,) = await self._database.read(
+            self._tenant, self._step("reply_for", id=id, key=key, customer=customer, idempotency_key=idempotency_key)
+        )
         if not rows:
             return None
         reply = from_json(rows[0].body) if rows[0].body else None
@@ -148,13 +159,8 @@ class Conversations:
     async def set_owner(self, id: ConversationId, owner: Owner, *, expected: Owner | None = None, agent: str = "", note: str = "") -> None:
         """Change who speaks to the customer and record OwnerChanged. Raises Conflict unless the owner was `expected`, NotFound."""
         change = OwnerChanged(owner=owner.value, agent=agent, note=note)
-        steps = self._append(id, NO_TURN, (change,), expected=expected)
-        results = await self._run(self._step("enter"), *steps, self._step("row", id=id), after=self._notify(id))
-        if results[1]:
-            return
-        if not results[-1]:
-            raise NotFound(_NOT_FOUND)
-        raise Conflict(f"the conversation belongs to {results[-1][0].owner} now: load it again")
+        if not await self.append(id, NO_TURN, (change,), if_owner=expected):
+            raise Conflict("the conversation changed hands meanwhile: load it again")
 
     async def list(
         self,
@@ -168,6 +174,13 @@ class Conversations:
         step = self._step("list", owner=owner and owner.value, customer=customer, limit=limit, before=before)
         (rows,) = await self._database.read(self._tenant, step)
         return [ConversationSummary(**{**row._asdict(), "owner": Owner(row.owner)}) for row in rows]
+
+    async def key_of(self, id: ConversationId) -> KeyId:
+        """The key that opened a conversation. Raises NotFound."""
+        (rows,) = await self._database.read(self._tenant, self._step("key_of", id=id))
+        if not rows:
+            raise NotFound(_NOT_FOUND)
+        return KeyId(rows[0].key)
 
     async def unfinished(self) -> builtins.list[tuple[ConversationId, TurnId]]:
         """Turns that got a message but no end, oldest first, in conversations that the desk owns: what a crash left behind."""
@@ -217,19 +230,8 @@ class Conversations:
             best_score=event.best_score,
         )
 
-    def _added(self, id: ConversationId, turn: TurnId, events: Sequence[Event], rows: Sequence[Any]) -> builtins.list[Recorded]:
-        if events and not rows:
-            raise NotFound(_NOT_FOUND)
-        return [
-            Recorded(position=row.position, tenant=self._tenant, conversation=id, turn=turn, seq=row.seq, at=row.at, event=event)
-            for row, event in zip(sorted(rows, key=lambda r: r.seq), events, strict=True)
-        ]
-
     def _step(self, name: str, /, **parameters: Any) -> Step:
         return _SQL[name], {"tenant": self._tenant, **parameters}
-
-    def _notify(self, id: ConversationId) -> Step:
-        return self._step("notify", id=id)
 
     async def _run(self, *steps: Step, after: Step | None = None) -> builtins.list[builtins.list[Any]]:
         return await self._database.run(self._tenant, *steps, after=after)
@@ -240,7 +242,7 @@ def encode(event: Event) -> str:
     text = json.dumps(to_json(event), ensure_ascii=False, separators=(",", ":"))
     if "\\u0000" not in text:
         return clean(text)
-    return clean(json.dumps(_without_nul(to_json(event)), ensure_ascii=False, separators=(",", ":")))
+    return json.dumps(clean_json(to_json(event)), ensure_ascii=False, separators=(",", ":"))
 
 
 def recorded(row: Any, tenant: TenantId) -> Recorded:
@@ -266,13 +268,3 @@ def _owner_after(events: Sequence[Event]) -> tuple[str | None, str | None]:
         elif isinstance(event, OwnerChanged):
             owner, agent = event.owner, event.agent if event.owner == Owner.AGENT.value else ""
     return owner, agent
-
-
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd")
-    if isinstance(value, dict):
-        return {_without_nul(k): _without_nul(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_without_nul(v) for v in value]
-    return value

@@ -73,6 +73,17 @@ def clean(text: str) -> str:
     return text
 
 
+def clean_json(value: Any) -> Any:
+    """Plain JSON values with `clean` applied to every string in them."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {clean_json(k): clean_json(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean_json(v) for v in value]
+    return value
+
+
 def vector_from(data: bytes) -> Vector:
     """The vector that `halfvec_send` wrote."""
     return np.frombuffer(data, dtype=">f2", offset=4).astype(np.float32)

@@ -12,8 +12,8 @@ from typing import Any
 from frontdesk.domain.conversation import ConversationId, Owner
 from frontdesk.domain.events import HandedOff, from_json
 from frontdesk.domain.tenancy import CustomerId, TenantId
-from frontdesk.errors import NotFound, StoreUnavailable
-from frontdesk.store.database import Database, Step
+from frontdesk.errors import StoreUnavailable
+from frontdesk.store.database import Database, Step, clean_json
 from frontdesk.store.queries import load
 
 _SQL = load("desk")
@@ -21,11 +21,11 @@ _SQL = load("desk")
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """A fair question that no source answers, asked `times`."""
+    """A fair question that no source answers, asked `count` times."""
 
     id: str
     question: str
-    times: int
+    count: int
     best_source: str
     best_score: float
     conversation: ConversationId
@@ -37,14 +37,17 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class Handoff:
-    """A conversation that waits for a human or is with one."""
+    """A conversation that waits for a human or is with one, and what the desk handed over last (see HandedOff)."""
 
-    conversation: ConversationId
+    conversation_id: ConversationId
     customer: CustomerId | None
     owner: Owner
     agent: str
     at: datetime
-    handed_off: HandedOff
+    category: str
+    summary: str
+    facts: Mapping[str, Any]
+    promised: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +58,8 @@ class AuditEntry:
     at: datetime
     actor: str
     action: str
-    target: str
-    details: Mapping[str, Any]
+    subject: str
+    detail: Mapping[str, Any]
     hash: str
 
 
@@ -87,11 +90,10 @@ class DeskState:
         (rows,) = await self._database.read(self._tenant, self._step("gaps", closed=closed, limit=limit))
         return [Gap(**row._asdict()) for row in rows]
 
-    async def close_gap(self, gap: str, *, note: str = "") -> None:
-        """Mark a gap as dealt with. Raises NotFound."""
+    async def close_gap(self, gap: str, *, note: str = "") -> bool:
+        """Mark a gap as dealt with; False when there is no such open gap."""
         (rows,) = await self._database.run(self._tenant, self._step("close_gap", id=gap, note=note))
-        if not rows:
-            raise NotFound("no such open gap")
+        return bool(rows)
 
     async def handoffs(self, *, owners: tuple[Owner, ...] = (Owner.QUEUE, Owner.AGENT), limit: int = 200) -> list[Handoff]:
         """Conversations with humans or waiting for one, the longest wait first."""
@@ -99,16 +101,16 @@ class DeskState:
         (rows,) = await self._database.read(self._tenant, step)
         return [_handoff(row) for row in rows]
 
-    async def audit(self, *, actor: str, action: str, target: str, details: Mapping[str, Any] | None = None) -> str:
+    async def audit(self, *, actor: str, action: str, subject: str, detail: Mapping[str, Any] | None = None) -> str:
         """Record an administrative act; the chain's new head, in hex. Kept elsewhere, it also proves that nothing was cut off."""
-        text = json.dumps(dict(details or {}), default=str)
-        entry = self._step("audit_append", actor=actor, action=action, target=target, details=text)
+        text = json.dumps(clean_json(dict(detail or {})), default=str)
+        entry = self._step("audit_append", actor=actor, action=action, subject=subject, detail=text)
         results = await self._database.run(self._tenant, self._step("audit_lock"), entry)
         return str(results[1][0].hash)
 
-    async def audit_list(self, *, limit: int = 200, before: int | None = None) -> list[AuditEntry]:
-        """Entries, the newest first; `before` is the `seq` of the last one seen."""
-        (rows,) = await self._database.read(self._tenant, self._step("audit_list", limit=limit, before=before))
+    async def audit_trail(self, *, after: int = 0, limit: int = 200) -> list[AuditEntry]:
+        """Entries above `seq`, oldest first."""
+        (rows,) = await self._database.read(self._tenant, self._step("audit_trail", after=after, limit=limit))
         return [AuditEntry(**row._asdict()) for row in rows]
 
     async def audit_verify(self, *, head: str = "") -> AuditCheck:
@@ -141,10 +143,13 @@ def _handoff(row: Any) -> Handoff:
     event = from_json(row.body)
     assert isinstance(event, HandedOff)  # noqa: S101 - the query asks for this kind
     return Handoff(
-        conversation=ConversationId(row.id),
+        conversation_id=ConversationId(row.id),
         customer=row.customer,
         owner=Owner(row.owner),
         agent=row.agent,
         at=row.at,
-        handed_off=event,
+        category=event.category,
+        summary=event.summary,
+        facts=event.facts,
+        promised=event.promised,
     )

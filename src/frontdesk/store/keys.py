@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from frontdesk.domain.tenancy import Caller, KeyId, Role, TenantId
+from frontdesk.domain.tenancy import KeyId, Role, TenantId
 from frontdesk.errors import NotAuthenticated, NotFound
 from frontdesk.store.database import Database, Step
 from frontdesk.store.queries import load
@@ -43,16 +43,16 @@ class Recent:
         self._seconds = seconds
         self._size = size
         self._clock = clock
-        self._rows: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+        self._rows: OrderedDict[bytes, tuple[float, tuple[KeyId, Role]]] = OrderedDict()
 
-    def get(self, digest: bytes) -> Caller | None:
-        """The caller of a key that was verified within `seconds`."""
+    def get(self, digest: bytes) -> tuple[KeyId, Role] | None:
+        """A key that was verified within `seconds`."""
         found = self._rows.get(digest)
         return found[1] if found is not None and found[0] > self._clock() else None
 
-    def put(self, digest: bytes, caller: Caller) -> None:
+    def put(self, digest: bytes, key: tuple[KeyId, Role]) -> None:
         """Remember a verified key."""
-        self._rows[digest] = (self._clock() + self._seconds, caller)
+        self._rows[digest] = (self._clock() + self._seconds, key)
         self._rows.move_to_end(digest)
         while len(self._rows) > self._size:
             self._rows.popitem(last=False)
@@ -99,8 +99,8 @@ class Keys:
         if not rows:
             raise NotFound("no such key, or it is revoked already")
 
-    async def verify(self, secret: str) -> Caller:
-        """Tenant, key and role behind a secret (no customer yet). Raises NotAuthenticated."""
+    async def verify(self, secret: str) -> tuple[KeyId, Role]:
+        """The key behind a secret and what it may do. Raises NotAuthenticated."""
         if tenant_of(secret) != self._tenant:
             raise NotAuthenticated(_REFUSED)
         digest = _digest(secret)
@@ -110,9 +110,9 @@ class Keys:
         (rows,) = await self._database.read(self._tenant, self._step("find", prefix=prefix))
         for row in rows:
             if hmac.compare_digest(row.hash, digest):
-                caller = Caller(tenant=self._tenant, key=KeyId(row.id), role=Role(row.role))
-                self._recent.put(digest, caller)
-                return caller
+                known = KeyId(row.id), Role(row.role)
+                self._recent.put(digest, known)
+                return known
         raise NotAuthenticated(_REFUSED)
 
     def _step(self, name: str, /, **parameters: Any) -> Step:

@@ -99,11 +99,13 @@ class Store:
 
     async def verify(self, secret: str) -> Caller:
         """The caller behind an API key; its tenant comes from the key alone. Raises NotAuthenticated."""
-        return await self.for_tenant(tenant_of(secret)).keys.verify(secret)
+        tenant = tenant_of(secret)
+        key, role = await self.for_tenant(tenant).keys.verify(secret)
+        return Caller(tenant=tenant, key=key, role=role)
 
-    def secrets(self) -> str:
+    async def signing_secret(self) -> bytes:
         """Secret that signs development customer tokens; made once, kept in the database where only its owner reads it."""
-        return self._secret
+        return self._secret.encode()
 
     async def ping(self) -> None:
         """One round trip. Raises StoreUnavailable."""

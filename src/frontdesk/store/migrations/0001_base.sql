@@ -59,12 +59,14 @@ create table turns (
   conversation text not null,
   turn text not null,
   key text not null,
+  customer text,
   idempotency_key text,
   started_at timestamptz not null default clock_timestamp(),
   finished_at timestamptz,
   primary key (tenant, conversation, turn)
 );
-create unique index turns_idempotency on turns (tenant, key, idempotency_key) where idempotency_key is not null;
+create unique index turns_idempotency on turns (tenant, key, customer, idempotency_key) nulls not distinct
+  where idempotency_key is not null;
 create index turns_unfinished on turns (tenant, started_at) where finished_at is null;
 
 -- A position is taken before its transaction commits, so a higher one may become visible first. Each writer therefore holds, until it
@@ -110,7 +112,7 @@ create table gaps (
   id text not null,
   question text not null,
   folded text not null,
-  times int not null default 1,
+  count int not null default 1,
   best_source text not null default '',
   best_score real not null default 0,
   conversation text not null,
@@ -128,18 +130,18 @@ create table audit (
   at timestamptz not null,
   actor text not null,
   action text not null,
-  target text not null,
-  details jsonb not null,
+  subject text not null,
+  detail jsonb not null,
   previous bytea not null,
   hash bytea not null,
   primary key (tenant, seq)
 );
 
 -- What an entry's hash covers; each field with its length before it, so that no two entries read the same.
-create function audit_hash(previous bytea, tenant text, seq bigint, at timestamptz, actor text, action text, target text, details jsonb)
+create function audit_hash(previous bytea, tenant text, seq bigint, at timestamptz, actor text, action text, subject text, detail jsonb)
 returns bytea language sql immutable as $$
   select sha256(previous || convert_to(string_agg(length(field) || ':' || field, ',' order by place), 'UTF8'))
-  from unnest(array[tenant, seq::text, extract(epoch from at)::text, actor, action, target, details::text]) with ordinality f(field, place)
+  from unnest(array[tenant, seq::text, extract(epoch from at)::text, actor, action, subject, detail::text]) with ordinality f(field, place)
 $$;
 
 create table blobs (

@@ -13,16 +13,17 @@ with held as (
     owner = coalesce(%(owner)s::text, owner),
     agent = coalesce(%(agent)s::text, agent)
   where tenant = %(tenant)s and id = %(id)s and (%(expected)s::text is null or owner = %(expected)s::text)
-  returning last_seq - cardinality(%(kinds)s::text[]) as base, key
+  returning last_seq - cardinality(%(kinds)s::text[]) as base, key, customer
 ), begun as (
-  insert into turns (tenant, conversation, turn, key, idempotency_key, finished_at)
-  select %(tenant)s, %(id)s, %(turn)s, held.key, %(idempotency_key)s::text, case when %(ended)s then clock_timestamp() end
+  insert into turns (tenant, conversation, turn, key, customer, idempotency_key, finished_at)
+  select %(tenant)s, %(id)s, %(turn)s, held.key, held.customer, %(idempotency_key)s::text, case when %(ended)s then clock_timestamp() end
   from held where %(received)s
   on conflict (tenant, conversation, turn) do nothing
 ), ended as (
   update turns set finished_at = clock_timestamp() from held
-  where turns.tenant = %(tenant)s and turns.conversation = %(id)s and turns.turn = %(turn)s
-    and finished_at is null and %(ended)s and not %(received)s
+  where turns.tenant = %(tenant)s and turns.conversation = %(id)s and finished_at is null
+    -- A conversation that a human gives back has nothing open: the human dealt with it.
+    and (turns.turn = %(turn)s and %(ended)s and not %(received)s or %(owner)s::text = 'desk')
 )
 insert into events (tenant, conversation, turn, seq, kind, body)
 select %(tenant)s, %(id)s, %(turn)s, held.base + e.place, e.kind, e.body::jsonb
@@ -38,7 +39,7 @@ insert into gaps (tenant, id, question, folded, best_source, best_score, convers
 select %(tenant)s, %(gap)s, %(question)s, %(folded)s, %(best_source)s, %(best_score)s, c.id
 from conversations c where c.tenant = %(tenant)s and c.id = %(id)s
 on conflict (tenant, folded) do update set
-  times = gaps.times + 1, last_at = clock_timestamp(), closed_at = null, conversation = excluded.conversation,
+  count = gaps.count + 1, last_at = clock_timestamp(), closed_at = null, conversation = excluded.conversation,
   best_source = excluded.best_source, best_score = excluded.best_score
 
 -- name: row
@@ -84,11 +85,12 @@ select t.conversation, t.turn,
   (select e.body from events e where e.tenant = t.tenant and e.conversation = t.conversation and e.turn = t.turn and e.kind = 'reply_sent'
    order by e.seq desc limit 1) as body
 from turns t
-where t.tenant = %(tenant)s and t.key = %(key)s and t.idempotency_key = %(idempotency_key)s
+where t.tenant = %(tenant)s and t.key = %(key)s and t.customer is not distinct from %(customer)s::text
+  and t.idempotency_key = %(idempotency_key)s
   and (%(id)s::text is null or t.conversation = %(id)s::text)
 
 -- name: list
-select c.id, c.customer, c.channel, c.owner, c.agent, c.opened_at, c.updated_at,
+select c.id as conversation_id, c.customer, c.channel, c.owner, c.agent, c.opened_at, c.updated_at,
   (select count(*) from turns t where t.tenant = c.tenant and t.conversation = c.id) as messages,
   coalesce((select e.body ->> 'text' from events e where e.tenant = c.tenant and e.conversation = c.id and e.kind = 'message_received'
    order by e.seq desc limit 1), '') as preview
@@ -97,6 +99,9 @@ where c.tenant = %(tenant)s and (%(owner)s::text is null or c.owner = %(owner)s:
   and (%(before)s::timestamptz is null or c.updated_at < %(before)s::timestamptz)
   and (%(customer)s::text is null or c.customer = %(customer)s::text)
 order by c.updated_at desc limit %(limit)s
+
+-- name: key_of
+select key from conversations where tenant = %(tenant)s and id = %(id)s
 
 -- name: unfinished
 select t.conversation, t.turn from turns t join conversations c on c.tenant = t.tenant and c.id = t.conversation

@@ -1,7 +1,7 @@
 -- name: gaps
-select id, question, times, best_source, best_score, conversation, first_at, last_at, closed_at, note from gaps
+select id, question, count, best_source, best_score, conversation, first_at, last_at, closed_at, note from gaps
 where tenant = %(tenant)s and (%(closed)s or closed_at is null)
-order by closed_at is not null, times desc, last_at desc limit %(limit)s
+order by closed_at is not null, count desc, last_at desc limit %(limit)s
 
 -- name: close_gap
 update gaps set closed_at = clock_timestamp(), note = %(note)s where tenant = %(tenant)s and id = %(id)s and closed_at is null returning id
@@ -22,28 +22,28 @@ with last as (
   select coalesce(max(seq), 0) as seq, (array_agg(hash order by seq desc))[1] as hash
   from (select seq, hash from audit where tenant = %(tenant)s order by seq desc limit 1) l
 ), entry as (
-  select last.seq + 1 as seq, coalesce(last.hash, '\x'::bytea) as previous, clock_timestamp() as at, %(details)s::jsonb as details from last
+  select last.seq + 1 as seq, coalesce(last.hash, '\x'::bytea) as previous, clock_timestamp() as at, %(detail)s::jsonb as detail from last
 )
-insert into audit (tenant, seq, at, actor, action, target, details, previous, hash)
-select %(tenant)s, seq, at, %(actor)s, %(action)s, %(target)s, details, previous,
-  audit_hash(previous, %(tenant)s, seq, at, %(actor)s, %(action)s, %(target)s, details)
+insert into audit (tenant, seq, at, actor, action, subject, detail, previous, hash)
+select %(tenant)s, seq, at, %(actor)s, %(action)s, %(subject)s, detail, previous,
+  audit_hash(previous, %(tenant)s, seq, at, %(actor)s, %(action)s, %(subject)s, detail)
 from entry
 returning encode(hash, 'hex') as hash
 
--- name: audit_list
-select seq, at, actor, action, target, details, encode(hash, 'hex') as hash from audit
-where tenant = %(tenant)s and (%(before)s::bigint is null or seq < %(before)s::bigint)
-order by seq desc limit %(limit)s
+-- name: audit_trail
+select seq, at, actor, action, subject, detail, encode(hash, 'hex') as hash from audit
+where tenant = %(tenant)s and seq > %(after)s
+order by seq limit %(limit)s
 
 -- name: audit_verify
 with chain as (
-  select seq, at, actor, action, target, details, previous, hash, row_number() over w as place, lag(hash, 1, '\x'::bytea) over w as before
+  select seq, at, actor, action, subject, detail, previous, hash, row_number() over w as place, lag(hash, 1, '\x'::bytea) over w as before
   from audit where tenant = %(tenant)s window w as (order by seq)
 )
 select count(*) as entries, coalesce((select encode(hash, 'hex') from chain order by seq desc limit 1), '') as head,
   coalesce(bool_or(encode(hash, 'hex') = %(head)s), false) as has_head,
   min(place) filter (where seq <> place or previous <> before
-    or hash <> audit_hash(previous, %(tenant)s, seq, at, actor, action, target, details)) as broken
+    or hash <> audit_hash(previous, %(tenant)s, seq, at, actor, action, subject, detail)) as broken
 from chain
 
 -- name: put_blob

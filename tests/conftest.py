@@ -1,0 +1,95 @@
+"""One embedded database for the whole suite, a fresh tenant for each test, and no way out to the network."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from frontdesk import settings
+from frontdesk.domain.tenancy import TenantId
+from frontdesk.settings import Settings
+from frontdesk.store.embedded import Embedded
+from frontdesk.store.store import Store, TenantStore
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests reach this machine only. Session fixtures (model downloads) are made before this holds."""
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def check(address: object) -> None:
+        host = str(address[0]) if isinstance(address, tuple) else ""  # a Unix socket's address is a string
+        if not host or host == "localhost":
+            return
+        try:
+            local = ipaddress.ip_address(host.partition("%")[0]).is_loopback
+        except ValueError:
+            local = False
+        if not local:
+            raise OSError(f"tests may not connect to {host}")
+
+    def guarded(self: socket.socket, address: object) -> None:
+        check(address)
+        return connect(self, address)
+
+    def guarded_ex(self: socket.socket, address: object) -> int:
+        check(address)
+        return connect_ex(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded_ex)
+
+
+@pytest.fixture(scope="session")
+def database_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Data folder of the suite's embedded database, which runs until the last test."""
+    server = Embedded(tmp_path_factory.mktemp("database"))
+    server.start()
+    yield server.data
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def database_settings(database_data: Path) -> Settings:
+    return Settings(data=database_data)
+
+
+@pytest.fixture(scope="session")
+async def store(database_settings: Settings) -> AsyncIterator[Store]:
+    """The suite's store. Use a fresh `tenant` for everything."""
+    opened = await Store.open(database_settings)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def database_url(store: Store) -> str:
+    """Owner's URL of the suite's migrated database."""
+    return store.url
+
+
+@pytest.fixture
+def tenant() -> TenantId:
+    """A tenant that no other test has."""
+    return TenantId(f"t{secrets.token_hex(6)}")
+
+
+@pytest.fixture
+def tenant_store(store: Store, tenant: TenantId) -> TenantStore:
+    return store.for_tenant(tenant)
+
+
+@pytest.fixture(scope="session")
+def models_cache() -> Path:
+    """Where tests find models; the first run fetches the two defaults there."""
+    from frontdesk.models import registry
+
+    cache = settings.load().cache
+    for name in (Settings().embeddings_model, Settings().llm_model):
+        registry.pull(name, cache)
+    return cache
