@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from dataclasses import replace
 
 import httpx
 import openai
@@ -15,18 +16,19 @@ from frontdesk.domain.conversation import Route, ToolCall
 from frontdesk.domain.events import ReplySent, SentenceReleased, TurnFailed
 from frontdesk.domain.tenancy import CustomerId
 from frontdesk.errors import ModelUnavailable, NotFound
+from frontdesk.settings import Settings
 
-from .conftest import ACME, OTHER, REPLY, Served, make_office, serving
+from .conftest import ACME, OTHER, REPLY, Served
 
 ASK = [{"role": "user", "content": "Are returns free?"}]
 
 
 def client_of(served: Served, **more: object) -> openai.OpenAI:
-    return openai.OpenAI(base_url=served.url + "/v1", api_key=served.office.key(), max_retries=0, **more)
+    return openai.OpenAI(base_url=served.url + "/v1", api_key=served.key(), max_retries=0, **more)
 
 
 def post(served: Served, key: str | None = None, headers: dict[str, str] | None = None, **body: object) -> httpx.Response:
-    head = {"Authorization": f"Bearer {key or served.office.key()}", **(headers or {})}
+    head = {"Authorization": f"Bearer {key or served.key()}", **(headers or {})}
     return httpx.post(f"{served.url}/v1/chat/completions", json={"model": ACME, "messages": ASK, **body}, headers=head)
 
 
@@ -66,7 +68,7 @@ def test_usage_rides_on_a_chunk_of_its_own_when_asked_for(served: Served):
 
 
 async def test_the_official_async_client_reads_both_ways(served: Served):
-    client = openai.AsyncOpenAI(base_url=served.url + "/v1", api_key=served.office.key())
+    client = openai.AsyncOpenAI(base_url=served.url + "/v1", api_key=served.key())
     plain = await client.chat.completions.create(model=ACME, messages=ASK)
     stream = await client.chat.completions.create(model=ACME, messages=ASK, stream=True)
     text = "".join([c.choices[0].delta.content or "" async for c in stream])
@@ -74,7 +76,7 @@ async def test_the_official_async_client_reads_both_ways(served: Served):
 
 
 def test_langchain_talks_to_the_desk(served: Served):
-    chat = ChatOpenAI(base_url=served.url + "/v1", api_key=served.office.key(), model=ACME, temperature=0.2)
+    chat = ChatOpenAI(base_url=served.url + "/v1", api_key=served.key(), model=ACME, temperature=0.2)
     assert chat.invoke("Are returns free?").content == REPLY.text
     assert "".join(piece.content for piece in chat.stream("Are returns free?")) == REPLY.text
 
@@ -95,7 +97,7 @@ def test_the_first_chunk_arrives_before_the_answer_is_ready(served: Served):
         0.6,
         *[SentenceReleased(text="Late."), ReplySent(text="Late.", route=Route.FAQ, confidence=1.0)],
     ]
-    head = {"Authorization": f"Bearer {served.office.key()}"}
+    head = {"Authorization": f"Bearer {served.key()}"}
     body = {"model": ACME, "messages": ASK, "stream": True}
     with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body, headers=head) as got:
         started = time.perf_counter()
@@ -141,12 +143,12 @@ def test_wrong_keys_all_get_the_same_401(served: Served, key: str):
 
 
 def test_a_verified_customer_reaches_the_front_office(served: Served):
-    post(served, headers={"X-Customer-Token": served.office.token("cust-7")})
+    post(served, headers={"X-Customer-Token": served.token("cust-7")})
     assert served.office.front_office.calls[-1]["caller"].customer == CustomerId("cust-7")
 
 
 def test_a_token_that_does_not_verify_is_401_and_says_nothing(served: Served):
-    got = post(served, headers={"X-Customer-Token": served.office.token("cust-7", OTHER)})
+    got = post(served, headers={"X-Customer-Token": served.token("cust-7", OTHER)})
     assert (got.status_code, got.json()["error"]["code"]) == (401, "invalid_customer_token")
     assert not served.office.front_office.calls
 
@@ -193,7 +195,7 @@ def test_bad_bodies_are_400_and_name_the_field(served: Served, body: dict, field
 
 
 def test_a_body_that_is_not_json_is_400(served: Served):
-    head = {"Authorization": f"Bearer {served.office.key()}", "Content-Type": "application/json"}
+    head = {"Authorization": f"Bearer {served.key()}", "Content-Type": "application/json"}
     for content in (b"{", b"\xff\xfe", b"[]", b"null", b'{"model": "\\ud800", "messages": []}'):
         assert httpx.post(f"{served.url}/v1/chat/completions", content=content, headers=head).status_code == 400
 
@@ -231,7 +233,7 @@ def test_too_many_messages_are_413(served: Served):
 
 
 def test_a_named_conversation_goes_on_and_a_foreign_one_is_404(served: Served):
-    key = served.office.key()
+    key = served.key()
     first = post(served, key).headers["x-conversation-id"]
     assert post(served, key, metadata={"conversation_id": first}).json()["frontdesk"]["conversation_id"] == first
     foreign = post(served, metadata={"conversation_id": first})
@@ -242,7 +244,7 @@ def test_a_named_conversation_goes_on_and_a_foreign_one_is_404(served: Served):
 
 
 def test_a_retry_with_the_same_key_gets_the_same_reply(served: Served):
-    key = served.office.key()
+    key = served.key()
     one, two = (post(served, key, headers={"Idempotency-Key": "try-1"}).json() for _ in range(2))
     assert one["id"] == two["id"]
     assert two["choices"] == one["choices"]
@@ -290,7 +292,7 @@ def test_a_bug_in_a_turn_is_a_500_that_tells_nothing(served: Served):
 
 def test_a_client_that_hangs_up_cancels_its_turn_and_frees_its_slot(served: Served):
     served.office.front_office.script = lambda _m: [SentenceReleased(text="Well."), 30.0]
-    head = {"Authorization": f"Bearer {served.office.key()}"}
+    head = {"Authorization": f"Bearer {served.key()}"}
     turns = served.app.state.desk.turns
     for stream in (True, False):
         body = {"model": ACME, "messages": ASK, "stream": stream}
@@ -304,14 +306,14 @@ def test_a_client_that_hangs_up_cancels_its_turn_and_frees_its_slot(served: Serv
     assert served.app.state.desk.turns._slots.taken == 0
 
 
-def test_more_turns_than_slots_are_429_with_a_time_to_come_back():
-    with serving(make_office(turn_slots=1)) as served:
+def test_more_turns_than_slots_are_429_with_a_time_to_come_back(settings: Settings):
+    with Served(replace(settings, turn_slots=1)) as served:
         served.office.front_office.script = lambda _m: [
             SentenceReleased(text="Well."),
             1.0,
             ReplySent(text="Well.", route=Route.FAQ, confidence=1.0),
         ]
-        key = served.office.key()
+        key = served.key()
         head = {"Authorization": f"Bearer {key}"}
         body = {"model": ACME, "messages": ASK, "stream": True}
         with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body, headers=head) as first:
@@ -324,9 +326,9 @@ def test_more_turns_than_slots_are_429_with_a_time_to_come_back():
         assert post(served, key).status_code == 200
 
 
-def test_a_key_above_its_rate_is_429_and_its_neighbour_is_not():
-    with serving(make_office(rate_per_minute=3)) as served:
-        key = served.office.key()
+def test_a_key_above_its_rate_is_429_and_its_neighbour_is_not(settings: Settings):
+    with Served(replace(settings, rate_per_minute=3)) as served:
+        key = served.key()
         got = [post(served, key) for _ in range(4)]
         assert [r.status_code for r in got] == [200, 200, 200, 429]
         assert got[-1].json()["error"]["code"] == "rate_limit_exceeded"

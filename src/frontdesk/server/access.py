@@ -15,7 +15,6 @@ from frontdesk.domain.tenancy import Caller, Role, Tenant, TenantId
 from frontdesk.errors import NotAllowed, NotAuthenticated
 from frontdesk.server.auth import Authenticator
 from frontdesk.server.limits import RateLimits, Slot, Slots
-from frontdesk.server.live import Live
 from frontdesk.server.metrics import Metrics
 from frontdesk.server.office import Office
 from frontdesk.server.turns import Turns
@@ -34,7 +33,6 @@ class Desk:
         self.rates = RateLimits(office.settings.rate_per_minute)
         self.turns = Turns(office.front_office, Slots(office.settings.turn_slots, "places for a turn"), self.metrics)
         self.streams = Slots(office.settings.stream_slots, "event streams")
-        self.live = Live(office.new_records)
         self.syncs: dict[TenantId, asyncio.Lock] = {}
 
 

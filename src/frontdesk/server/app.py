@@ -46,7 +46,6 @@ def create_app(office: Office) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        await desk.live.close()
         await desk.turns.close()
 
     app = FastAPI(

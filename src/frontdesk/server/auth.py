@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,16 +23,14 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 
-from frontdesk.domain.tenancy import Caller, CustomerId, KeyId, Role, Tenant, TenantId
+from frontdesk.domain.tenancy import Caller, CustomerId, Tenant, TenantId
 from frontdesk.errors import BadCustomerToken, NotAuthenticated, Unavailable
-from frontdesk.server.office import StorePort
 from frontdesk.settings import expand
+from frontdesk.store.store import Store
 
 ISSUER = "frontdesk"
 TOKEN_SECONDS = 3600
 LEEWAY_SECONDS = 30
-KEY_CACHE_SECONDS = 0.5
-"""How long a verified tenant key is taken for good without asking the database: the longest a revoked key lives on."""
 JWKS_COOL_DOWN = 30.0
 JWKS_MAX_AGE = 600.0
 JWKS_MAX_BYTES = 262_144
@@ -74,7 +71,7 @@ class Authenticator:
 
     def __init__(
         self,
-        store: StorePort,
+        store: Store,
         tenants: Callable[[], Mapping[TenantId, Tenant]],
         *,
         now: Callable[[], float] = time.time,
@@ -84,40 +81,27 @@ class Authenticator:
         self._tenants = tenants
         self._now = now
         self._fetch = fetch or fetch_public_keys
-        self._keys: dict[bytes, tuple[float, TenantId, KeyId, Role]] = {}
         self._issuers: dict[str, PublicKeys] = {}
 
     async def caller(self, authorization: str | None, customer_token: str | None = None) -> Caller:
         """The caller behind the headers. Raises NotAuthenticated (key) or BadCustomerToken (token); never says why."""
-        tenant_id, key, role = await self._key(authorization)
+        caller = await self._key(authorization)
         if not customer_token:
-            return Caller(tenant=tenant_id, key=key, role=role)
-        claims = await self._claims(self._tenants()[tenant_id], customer_token)
-        return Caller(tenant=tenant_id, key=key, role=role, customer=CustomerId(claims["sub"]), claims=claims)
+            return caller
+        claims = await self._claims(self._tenants()[caller.tenant], customer_token)
+        return replace(caller, customer=CustomerId(claims["sub"]), claims=claims)
 
-    def forget_keys(self) -> None:
-        """Drop what is cached about keys; call it after one was revoked."""
-        self._keys.clear()
-
-    async def _key(self, authorization: str | None) -> tuple[TenantId, KeyId, Role]:
+    async def _key(self, authorization: str | None) -> Caller:
         scheme, _, secret = (authorization or "").partition(" ")
-        secret = secret.strip()
-        if scheme.lower() != "bearer" or not re.fullmatch(r"fd_[A-Za-z0-9_.-]{20,400}", secret):
+        bearer = secret.strip() if scheme.lower() == "bearer" and secret.isascii() else ""
+        try:
+            caller = await self._store.verify(bearer)
+        except NotAuthenticated:
+            caller = None
+        if caller is None or caller.tenant not in self._tenants():
+            # Garbled, unknown, revoked, or of a tenant that is no longer served: nobody learns which.
             raise NotAuthenticated(_BAD_KEY)
-        digest = hashlib.sha256(secret.encode()).digest()
-        known = self._keys.get(digest)
-        if known and known[0] > self._now() and known[1] in self._tenants():
-            return known[1:]
-        for tenant in _tenants_named_in(secret, self._tenants()):
-            try:
-                key, role = await self._store.for_tenant(tenant).keys.verify(secret)
-            except NotAuthenticated:
-                continue
-            if len(self._keys) > 10_000:
-                self._keys.clear()
-            self._keys[digest] = (self._now() + KEY_CACHE_SECONDS, tenant, key, role)
-            return tenant, key, role
-        raise NotAuthenticated(_BAD_KEY)
+        return caller
 
     async def _claims(self, tenant: Tenant, token: str) -> dict[str, Any]:
         try:
@@ -140,10 +124,9 @@ class Authenticator:
                 return Trust(issuer=issuer, audience=audience, algorithms=allowed, find=keys.find)
             allowed = frozenset(identity.algorithms or ("HS256",)) & _SECRET_ALGORITHMS
             return Trust(issuer=issuer, audience=audience, algorithms=allowed, find=_shared_secret(identity.secret_env))
-        secret = await self._store.signing_secret()
 
         async def own(_kid: str | None, _algorithm: str) -> Key | None:
-            return OctKey.import_key(secret)
+            return OctKey.import_key(await self._store.signing_secret())
 
         return Trust(issuer=ISSUER, audience=str(tenant.id), algorithms=frozenset({"HS256"}), find=own)
 
@@ -205,11 +188,6 @@ async def fetch_public_keys(url: str) -> bytes:
             return body
     except httpx.HTTPError as why:
         raise Unavailable(f"identity.jwks_url {url} cannot be read: {type(why).__name__}") from why
-
-
-def _tenants_named_in(secret: str, tenants: Iterable[TenantId]) -> list[TenantId]:
-    """Tenants whose name the key starts with, longest first: both `a` and `a_b` fit `fd_a_b_…`, and only one of them made it."""
-    return sorted((t for t in tenants if secret.startswith(f"fd_{t}_")), key=len, reverse=True)[:4]
 
 
 def _look_at(token: str) -> tuple[dict[str, Any], str]:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse
 
-from frontdesk.domain.conversation import ConversationId
+from frontdesk.domain.conversation import Conversation, ConversationId
+from frontdesk.domain.events import Recorded
 from frontdesk.domain.tenancy import Caller, Role
 from frontdesk.errors import BadInput
+from frontdesk.events.tail import tail
 from frontdesk.server.access import AnyCaller, Chatting, Desk, RetryKey, Shared, SignedIn, TurnSlot
 from frontdesk.server.turns import ClientGone, unless_gone
-from frontdesk.server.views import Accepted, ConversationOut, Erased, ExportOut, MessageIn, Opened, event_body
+from frontdesk.server.views import Accepted, ConversationOut, Erased, ExportedConversation, ExportOut, MessageIn, Opened, event_body
 from frontdesk.server.wording import customer_message, plain_id, retry_key
+from frontdesk.store.conversations import Conversations
 
 HEARTBEAT_SECONDS = 15
 CHANNEL = "chat"
@@ -86,8 +90,8 @@ async def follow(
         try:
             with desk.metrics.streams_open.track_inprogress():
                 yield {"comment": "open"}
-                async for recorded in desk.live.follow(desk.office.store.for_tenant(caller.tenant), identity, after=start):
-                    if (body := event_body(recorded, caller.role)) is not None:
+                async for recorded in tail(desk.office.store, tenant=caller.tenant, conversation=identity):
+                    if recorded.seq > start and (body := event_body(recorded, caller.role)) is not None:
                         yield {"id": str(recorded.seq), "event": body["kind"], "data": json.dumps(body, ensure_ascii=False)}
         finally:
             slot.release()
@@ -107,17 +111,38 @@ async def ask_for_human(caller: Chatting, desk: Shared, conversation: str) -> Co
 
 @router.get("/me/export", tags=["own data"])
 async def export_me(caller: SignedIn, desk: Shared) -> ExportOut:
-    """Everything that is kept about the signed-in customer."""
-    return ExportOut(customer=str(caller.customer), data=dict(await desk.office.front_office.export(caller=caller)))
+    """Everything that is kept about the signed-in customer: all conversations with all their events."""
+    store = desk.office.store.for_tenant(caller.tenant)
+    found: list[ExportedConversation] = []
+    before: datetime | None = None
+    while rows := await store.conversations.list(customer=caller.customer, limit=100, before=before):
+        for row in rows:
+            events = [event_body(r, Role.SERVER) async for r in _all_events(store.conversations, row.conversation_id)]
+            found.append(
+                ExportedConversation(conversation_id=row.conversation_id, opened_at=row.opened_at, events=[e for e in events if e])
+            )
+        before = rows[-1].updated_at
+    return ExportOut(customer=str(caller.customer), conversations=found)
 
 
 @router.delete("/me", tags=["own data"])
 async def erase_me(caller: SignedIn, desk: Shared) -> Erased:
-    """Forgets the signed-in customer."""
-    return Erased(conversations=await desk.office.front_office.erase(caller=caller))
+    """Forgets the signed-in customer. The audit trail keeps that it happened, not whom it was about."""
+    store = desk.office.store.for_tenant(caller.tenant)
+    erased = await store.conversations.erase(customer=caller.customer)
+    await store.desk.audit(actor=caller.key, action="customer.erase", subject="customer", detail={"conversations": erased})
+    return Erased(conversations=erased)
 
 
-async def _load(desk: Desk, caller: Caller, conversation: str) -> Any:
+async def _all_events(conversations: Conversations, identity: ConversationId) -> AsyncIterator[Recorded]:
+    after = 0
+    while page := await conversations.events(identity, after=after):
+        for recorded in page:
+            yield recorded
+        after = page[-1].seq
+
+
+async def _load(desk: Desk, caller: Caller, conversation: str) -> Conversation:
     conversations = desk.office.store.for_tenant(caller.tenant).conversations
     identity = ConversationId(plain_id(conversation))
     if caller.role is Role.OPERATOR:

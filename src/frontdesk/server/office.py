@@ -7,8 +7,10 @@ from typing import Any, Protocol
 
 from frontdesk.domain.conversation import ConversationId
 from frontdesk.domain.events import HandedOff, Recorded
+from frontdesk.domain.knowledge import Document
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
 from frontdesk.settings import Settings
+from frontdesk.store.store import Store
 
 
 class FrontOfficePort(Protocol):
@@ -31,24 +33,24 @@ class FrontOfficePort(Protocol):
         """The customer asked for a human. Raises NotFound."""
         ...
 
-    async def export(self, *, caller: Caller) -> Mapping[str, Any]:
-        """Everything kept about the caller's customer, as plain JSON values."""
+
+class LibraryPort(Protocol):
+    """A tenant's knowledge, as `knowledge.library.Library` keeps it. Reports are `SyncReport`s."""
+
+    async def sync(self, tenant: Tenant) -> Any:
+        """Reads the tenant's folder again."""
         ...
 
-    async def erase(self, *, caller: Caller) -> int:
-        """Forget the caller's customer; the number of conversations that were erased."""
+    async def add(self, tenant: TenantId, source: str, content: bytes) -> Any:
+        """Adds or replaces one document."""
         ...
 
-
-class StorePort(Protocol):
-    """Where keys, conversations and knowledge are kept."""
-
-    def for_tenant(self, tenant: TenantId) -> Any:
-        """One tenant's part; there is no other way in."""
+    async def remove(self, tenant: TenantId, source: str) -> bool:
+        """Makes a document stop answering; False when there is none."""
         ...
 
-    async def signing_secret(self) -> bytes:
-        """What development tokens of customers are signed with."""
+    async def list(self, tenant: TenantId) -> Sequence[Document]:
+        """What answers now."""
         ...
 
 
@@ -58,17 +60,13 @@ class Office(Protocol):
     @property
     def front_office(self) -> FrontOfficePort: ...
     @property
-    def store(self) -> StorePort: ...
+    def store(self) -> Store: ...
     @property
-    def library(self) -> Any: ...
+    def library(self) -> LibraryPort: ...
     @property
     def tenants(self) -> Mapping[TenantId, Tenant]: ...
     @property
     def settings(self) -> Settings: ...
-    def new_records(self) -> AsyncIterator[Recorded]:
-        """What is appended to the log from now on, by any process, for all tenants."""
-        ...
-
     async def readiness(self) -> Mapping[str, Any]:
         """`{"ready": bool, "problems": [text], "tenants": {id: state}}`."""
         ...

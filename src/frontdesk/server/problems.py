@@ -22,6 +22,7 @@ _OPENAI_TYPES = {
     413: "invalid_request_error",
     429: "rate_limit_error",
 }
+NOWHERE = "There is no such thing, or it belongs to somebody else."
 _WORDS = {
     404: ("not_found", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not take that method."),
@@ -45,7 +46,9 @@ class BadField(BadInput):
 
 
 def problem_body(path: str, request_id: str, why: FrontdeskError) -> Mapping[str, Any]:
-    """The JSON body for an error at this path."""
+    """The JSON body for an error at this path. All that is not there, or not the caller's, reads the same."""
+    if type(why) is NotFound:
+        why = NotFound(NOWHERE)
     if path.startswith("/v1"):
         return _openai(str(why), why.status, _openai_code(why), _param(why))
     return _native(why.code, str(why), request_id)

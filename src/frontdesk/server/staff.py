@@ -13,14 +13,14 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from frontdesk.domain.conversation import ConversationId, Owner, TurnId
 from frontdesk.domain.events import AgentReplied
 from frontdesk.domain.tenancy import Caller, KeyId, Role
 from frontdesk.errors import BadDocument, Conflict, NotFound, TooLarge
 from frontdesk.server.access import Desk, Operator, Shared
-from frontdesk.server.problems import BadField
+from frontdesk.server.problems import NOWHERE, BadField
 from frontdesk.server.views import (
     AgentMessageIn,
     ConversationOut,
@@ -31,7 +31,8 @@ from frontdesk.server.views import (
     OwnerIn,
     SyncOut,
 )
-from frontdesk.server.wording import NOWHERE, customer_message, plain_id
+from frontdesk.server.wording import customer_message, plain_id
+from frontdesk.store.store import TenantStore
 
 UPLOADS = frozenset({"/api/knowledge"})
 """Paths that read their own bodies, after the caller is known."""
@@ -41,6 +42,7 @@ _SOURCE = re.compile(
 _BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 router = APIRouter(prefix="/api", tags=["staff"])
+_FROM_OBJECTS = ConfigDict(from_attributes=True)
 Limit = Annotated[int, Query(ge=1, le=200)]
 After = Annotated[int, Query(ge=0, le=2**62)]
 
@@ -48,40 +50,51 @@ After = Annotated[int, Query(ge=0, le=2**62)]
 class ConversationRow(BaseModel):
     """One line of the list of conversations."""
 
+    model_config = _FROM_OBJECTS
     conversation_id: str
-    owner: Owner
     customer: str | None
     channel: str
+    owner: Owner
+    agent: str
     opened_at: datetime
     updated_at: datetime
+    messages: int
+    preview: str
 
 
 class GapRow(BaseModel):
-    """A fair question that no source answers."""
+    """A fair question that no source answers, asked `count` times."""
 
+    model_config = _FROM_OBJECTS
     id: str
     question: str
     count: int
     best_source: str
+    best_score: float
+    conversation: str
+    first_at: datetime
     last_at: datetime
 
 
 class HandoffRow(BaseModel):
-    """A conversation that waits for, or is with, a human."""
+    """A conversation that waits for, or is with, a human: why, what happened, what is known, what was promised."""
 
+    model_config = _FROM_OBJECTS
     conversation_id: str
+    customer: str | None
+    owner: Owner
+    agent: str
+    at: datetime
     category: str
     summary: str
     facts: dict[str, Any]
     promised: str
-    owner: Owner
-    agent: str
-    at: datetime
 
 
 class AuditRow(BaseModel):
-    """Something that staff did. `hash` chains each row to the one before."""
+    """Something that staff did. `hash` covers the row and the hash of the row before."""
 
+    model_config = _FROM_OBJECTS
     seq: int
     at: datetime
     actor: str
@@ -94,6 +107,7 @@ class AuditRow(BaseModel):
 class KeyRow(BaseModel):
     """A key without its secret."""
 
+    model_config = _FROM_OBJECTS
     id: str
     role: Role
     label: str
@@ -107,13 +121,13 @@ async def list_conversations(
 ) -> list[ConversationRow]:
     """Conversations, newest first."""
     rows = await _store(desk, caller).conversations.list(owner=owner, limit=limit, before=before)
-    return [ConversationRow.model_validate(r, from_attributes=True) for r in rows]
+    return [ConversationRow.model_validate(r) for r in rows]
 
 
 @router.get("/handoffs")
 async def list_handoffs(caller: Operator, desk: Shared, limit: Limit = 50) -> list[HandoffRow]:
     """Conversations that wait for people or are with them, oldest first."""
-    return [HandoffRow.model_validate(r, from_attributes=True) for r in await _store(desk, caller).desk.handoffs(limit=limit)]
+    return [HandoffRow.model_validate(r) for r in await _store(desk, caller).desk.handoffs(limit=limit)]
 
 
 @router.post("/conversations/{conversation}/owner")
@@ -189,7 +203,7 @@ async def sync_knowledge(caller: Operator, desk: Shared) -> SyncOut:
 @router.get("/gaps")
 async def list_gaps(caller: Operator, desk: Shared, limit: Limit = 50) -> list[GapRow]:
     """Questions that no source answers, most asked first."""
-    return [GapRow.model_validate(r, from_attributes=True) for r in await _store(desk, caller).desk.gaps(limit=limit)]
+    return [GapRow.model_validate(r) for r in await _store(desk, caller).desk.gaps(limit=limit)]
 
 
 @router.delete("/gaps/{gap}", status_code=204)
@@ -202,15 +216,14 @@ async def close_gap(caller: Operator, desk: Shared, gap: str) -> None:
 
 @router.get("/audit")
 async def read_audit(caller: Operator, desk: Shared, after: After = 0, limit: Limit = 100) -> list[AuditRow]:
-    """What staff did, in order."""
-    rows = await _store(desk, caller).desk.audit_trail(after=after, limit=limit)
-    return [AuditRow.model_validate(r, from_attributes=True) for r in rows]
+    """What staff did, in order, after the row with this `seq`."""
+    return [AuditRow.model_validate(r) for r in await _store(desk, caller).desk.audit_trail(after=after, limit=limit)]
 
 
 @router.get("/keys")
 async def list_keys(caller: Operator, desk: Shared) -> list[KeyRow]:
     """This tenant's keys, without their secrets."""
-    return [KeyRow.model_validate(r, from_attributes=True) for r in await _store(desk, caller).keys.list()]
+    return [KeyRow.model_validate(r) for r in await _store(desk, caller).keys.list()]
 
 
 @router.post("/keys", status_code=201)
@@ -224,27 +237,26 @@ async def create_key(caller: Operator, desk: Shared, body: KeyIn) -> NewKey:
 
 @router.delete("/keys/{key}", status_code=204)
 async def revoke_key(caller: Operator, desk: Shared, key: str) -> None:
-    """The key stops working here at once and everywhere within a second."""
+    """The key stops working here at once and in other processes within seconds."""
     await _audit(desk, caller, "key.revoke", plain_id(key))
     await _store(desk, caller).keys.revoke(KeyId(key))
-    desk.authenticator.forget_keys()
 
 
-def _store(desk: Desk, caller: Caller) -> Any:
+def _store(desk: Desk, caller: Caller) -> TenantStore:
     return desk.office.store.for_tenant(caller.tenant)
 
 
 async def _audit(desk: Desk, caller: Caller, action: str, subject: str, **detail: Any) -> None:
-    await _store(desk, caller).desk.audit(actor=str(caller.key), action=action, subject=subject, detail=detail)
+    await _store(desk, caller).desk.audit(actor=caller.key, action=action, subject=subject, detail=detail)
 
 
 async def _file(request: Request, limit: int) -> bytes:
-    content = b""
+    content = bytearray()
     async for piece in request.stream():
         content += piece
         if len(content) > limit:
             raise TooLarge(f"The file is larger than the {limit} bytes that are accepted.")
-    return content
+    return bytes(content)
 
 
 def _report(report: Any) -> SyncOut:

@@ -224,11 +224,19 @@ class NewKey(BaseModel):
     label: str
 
 
+class ExportedConversation(BaseModel):
+    """One conversation, whole."""
+
+    conversation_id: str
+    opened_at: datetime
+    events: list[dict[str, Any]]
+
+
 class ExportOut(BaseModel):
     """Everything kept about one customer."""
 
     customer: str
-    data: dict[str, Any]
+    conversations: list[ExportedConversation]
 
 
 class Erased(BaseModel):

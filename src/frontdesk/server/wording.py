@@ -7,11 +7,10 @@ import unicodedata
 
 from frontdesk.desk.guardrails import cleaned
 from frontdesk.errors import BadInput, NotFound
-from frontdesk.server.problems import BadField
+from frontdesk.server.problems import NOWHERE, BadField
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,200}")
-NOWHERE = "There is no such thing, or it belongs to somebody else."
 
 
 def without_controls(text: str) -> str:
