@@ -58,6 +58,16 @@ _OPEN_WITH = re.compile(
     r" (?:\w+ )?(?:answers?|repl(?:y|ies)|responses?)\b"
 )
 _UNASKED = re.compile(r"\bwithout (?:asking|checking|confirm\w*|consent|permission|verif\w+)\b")
+_EVERYBODY = re.compile(
+    r"\W*(?:every|each|all|any|everyone|everybody|anyone|whoever|jede[mnr]?|alle[nr]?|chaque|tous les|cada|a todos los|ogni|tutti i|elke)"
+    r" ?(?:the |of )?(?:customers?|clients?|users?|callers?|visitors?|who asks"
+    r"|kunden?|nutzern?|clientes?|usuarios?|clienti|utenti?|klant(?:en)?)\b"
+)
+_ONE_CUSTOMER = re.compile(
+    r"(?:the |a |an |der |die |dem |de |le |la |l'|au |el |al |il |o |ao )?"
+    r"(?:customer|client|user|caller|kunde|kundin|nutzer|cliente|utente|usuario|usuário|klant|gebruiker|utilisateur)"
+)
+_NOT = re.compile(r"\b(?:not|never|don't|nie|niemals|jamais|nunca|jamás|mai|nooit|nicht)\b")
 _IF_YOU_ARE = re.compile(
     r"\b(?:if|as|since) you(?:'re| are) (?:an? |the )?$|\b(?:wenn|falls) du (?:eine? )?$"
     r"|\bsi (?:tu es|vous êtes|eres) (?:une? )?$|\bse sei (?:una? |un')?$"
@@ -144,7 +154,7 @@ def _machine(text: str, words: _Words, found: re.Match[str]) -> int:
     if _IF_YOU_ARE.search(before):
         return 4
     if _obliged(words, after, 6):
-        return 4 if words.has("tell", after[:120]) else 2
+        return 4 if words.has("tell", after[:120]) or words.has("act", after[:60]) else 2
     return 3 if len(before.split()) <= 4 and (re.match(r"\w*\s*[:,!–—-]", after) or _NOTE_TO.search(before)) else 1
 
 
@@ -168,21 +178,29 @@ def _obliged(words: _Words, after: str, within: int) -> bool:
 
 def _told(text: str, words: _Words) -> int:
     """An order about what customers are to be told: "Tell every customer that ...", "You must never mention to users ..."."""
+    best = 0
     for begin in _clause_starts(text):
-        clause = text[begin:]
-        head = re.match(r"\W*(?:please |bitte |(?:" + words["always"].pattern + r")\W+){0,3}", clause)
-        rest = clause[head.end() :] if head else clause
-        verb = words["tell"].match(rest)
-        if verb:
-            near = rest[verb.end() : verb.end() + 45]
-            if _third_person(words, near):
-                return 3
+        head = re.compile(rf"\W*(?:please |bitte |(?:{words['always'].pattern})\W+){{0,3}}").match(text, begin)
+        start = head.end() if head else begin
+        if verb := words["tell"].match(text, start):
+            best = max(best, _audience(words, text[begin:start], text[verb.end() : verb.end() + 60]))
+        elif verb := words["act"].match(text, start):
+            best = max(best, 3 if _EVERYBODY.match(text, verb.end()) else 0)
     for found in words["modal"].finditer(text):
-        subject, after = text[: found.start()][-40:], text[found.end() :][:70]
-        verb = words["tell"].search(after[:30])
-        if verb and _SECOND_PERSON.search(subject) and _third_person(words, after[verb.end() : verb.end() + 40]):
-            return 3
-    return 0
+        verb = words["tell"].search(text, found.end(), found.end() + 30)
+        if verb and _SECOND_PERSON.search(text[: found.start()][-40:]):
+            best = max(best, _audience(words, text[found.end() : verb.start()], text[verb.end() : verb.end() + 60]))
+    return best
+
+
+def _audience(words: _Words, before: str, near: str) -> int:
+    """3 when what is said concerns customers in general or is kept from one; 2 for "tell the customer", as procedures for staff have it."""
+    found = words["customer"].match(near, re.match(r"\W*(?:\w+ly |to |with |directly )?", near).end())  # type: ignore[union-attr]
+    if found is None:
+        return 3 if _EVERYBODY.search(near) and _third_person(words, near) else 0
+    if not _third_person(words, near):
+        return 0
+    return 2 if _ONE_CUSTOMER.fullmatch(found[0].strip()) and not _NOT.search(before) else 3
 
 
 def _third_person(words: _Words, near: str) -> bool:
@@ -236,8 +254,9 @@ def _innards(text: str, words: _Words) -> int:
     for found in words["expose"].finditer(text):
         if words.has("innards", text[found.end() : found.end() + 60]):
             return 4
-    for found in words["send"].finditer(text):
-        after = text[found.end() : found.end() + 70]
+    for begin in _clause_starts(text):
+        verb = words["send"].match(text, begin)
+        after = text[verb.end() : verb.end() + 70] if verb else ""
         if words.has("loot", after) and re.search(r"\S+@\S+|https?:|\b(?:to|an|à|a|naar|para)\b", after):
             return 3
     return 1 if words.has("innards", text) else 0
@@ -255,7 +274,8 @@ def _asked(text: str, words: _Words) -> int:
     if not found:
         return 0
     after = text[found.end() :]
-    order = re.compile(rf"\W*(?:{words['always'].pattern}|just|simply|then|you must|you should|please)?\W*(?:{words['tell'].pattern})")
+    pushed = rf"\W*(?:{words['always'].pattern}|just|simply|then|you must|you should|please)?\W*"
+    order = re.compile(rf"{pushed}(?:{words['tell'].pattern})(?! the (?:customer|user|client)\b)")
     if not any(order.match(after, begin) for begin in _clause_starts(after)):
         return 0
     return 3 if words.has("customer", found[0]) or _SOMEBODY.search(found[0]) else 1
@@ -288,7 +308,7 @@ def _calls(text: str, words: _Words) -> int:
     for begin in _clause_starts(text):
         verb = words["call"].match(text[begin:])
         if verb and words["tool"].match(text[begin:][verb.end() :].lstrip()):
-            return 2 + words.has("customer", text)
+            return 3 if _EVERYBODY.search(text) or _UNASKED.search(text) else 2
     return 0
 
 
