@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
+import httpx
 import pytest
 import structlog
 import uvicorn
@@ -149,6 +150,7 @@ class Served:
     office: ScriptedOffice = field(init=False)
     app: Any = field(init=False)
     url: str = field(init=False)
+    http: httpx.Client = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
     _server: uvicorn.Server = field(init=False)
     _up: threading.Event = field(default_factory=threading.Event)
@@ -175,6 +177,7 @@ class Served:
                 free.bind(("127.0.0.1", 0))
                 port = free.getsockname()[1]
             self.url = f"http://127.0.0.1:{port}"
+            self.http = httpx.Client(base_url=self.url, verify=False, timeout=10)
             config = uvicorn.Config(self.app, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=2)
             self._server = uvicorn.Server(config)
             self._up.set()

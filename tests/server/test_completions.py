@@ -29,7 +29,7 @@ def client_of(served: Served, **more: object) -> openai.OpenAI:
 
 def post(served: Served, key: str | None = None, headers: dict[str, str] | None = None, **body: object) -> httpx.Response:
     head = {"Authorization": f"Bearer {key or served.key()}", **(headers or {})}
-    return httpx.post(f"{served.url}/v1/chat/completions", json={"model": ACME, "messages": ASK, **body}, headers=head)
+    return served.http.post("/v1/chat/completions", json={"model": ACME, "messages": ASK, **body}, headers=head)
 
 
 def chunks(text: str) -> list[dict]:
@@ -99,7 +99,7 @@ def test_the_first_chunk_arrives_before_the_answer_is_ready(served: Served):
     ]
     head = {"Authorization": f"Bearer {served.key()}"}
     body = {"model": ACME, "messages": ASK, "stream": True}
-    with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body, headers=head) as got:
+    with served.http.stream("POST", "/v1/chat/completions", json=body, headers=head) as got:
         started = time.perf_counter()
         next(got.iter_text())
         assert time.perf_counter() - started < 0.4
@@ -137,7 +137,7 @@ def test_wrong_keys_all_get_the_same_401(served: Served, key: str):
     got = httpx.post(
         f"{served.url}/v1/chat/completions", json={"model": ACME, "messages": ASK}, headers=[("Authorization", f"Bearer {key}".encode())]
     )
-    none = httpx.get(f"{served.url}/v1/models")
+    none = served.http.get("/v1/models")
     assert (got.status_code, got.json()) == (401, none.json())
     assert got.json()["error"]["code"] == "invalid_api_key"
 
@@ -197,7 +197,7 @@ def test_bad_bodies_are_400_and_name_the_field(served: Served, body: dict, field
 def test_a_body_that_is_not_json_is_400(served: Served):
     head = {"Authorization": f"Bearer {served.key()}", "Content-Type": "application/json"}
     for content in (b"{", b"\xff\xfe", b"[]", b"null", b'{"model": "\\ud800", "messages": []}'):
-        assert httpx.post(f"{served.url}/v1/chat/completions", content=content, headers=head).status_code == 400
+        assert served.http.post("/v1/chat/completions", content=content, headers=head).status_code == 400
 
 
 def test_unknown_openai_parameters_are_tolerated(served: Served):
@@ -224,7 +224,7 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(served: Served):
 
     seen = []
     with contextlib.suppress(httpx.WriteError, httpx.ReadError, httpx.RemoteProtocolError):
-        seen.append(httpx.post(f"{served.url}/v1/chat/completions", content=endless()).status_code)
+        seen.append(served.http.post("/v1/chat/completions", content=endless()).status_code)
     assert seen in ([413], [])
 
 
@@ -297,7 +297,7 @@ def test_a_client_that_hangs_up_cancels_its_turn_and_frees_its_slot(served: Serv
     for stream in (True, False):
         body = {"model": ACME, "messages": ASK, "stream": stream}
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{served.url}/v1/chat/completions", json=body, headers=head, timeout=0.3)
+            served.http.post("/v1/chat/completions", json=body, headers=head, timeout=0.3)
         deadline = time.monotonic() + 2
         while turns.running and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -316,7 +316,7 @@ def test_more_turns_than_slots_are_429_with_a_time_to_come_back(settings: Settin
         key = served.key()
         head = {"Authorization": f"Bearer {key}"}
         body = {"model": ACME, "messages": ASK, "stream": True}
-        with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body, headers=head) as first:
+        with served.http.stream("POST", "/v1/chat/completions", json=body, headers=head) as first:
             pieces = first.iter_text()
             next(pieces)
             refused = post(served, key)
