@@ -1,4 +1,7 @@
-"""llama.cpp in a child process: started, watched, restarted and stopped from here. Serves one model on loopback only, with a random key."""
+"""llama.cpp in a child process: started, watched, restarted and stopped from here. Serves one model on loopback only, with a random key.
+
+Waits use `asyncio.timeout`: before Python 3.12 `asyncio.wait_for` loses a cancellation that comes as the wait ends, and `stop` would hang.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +124,8 @@ class LocalModel:
         async with httpx.AsyncClient(trust_env=False, timeout=_POLL_SECONDS) as http:
             while process.returncode is None:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), _POLL_SECONDS)
+                    async with asyncio.timeout(_POLL_SECONDS):
+                        await process.wait()
                     return
                 failures = 0 if await _healthy(http, self._url) else failures + 1
                 if failures == _POLL_FAILURES:
@@ -153,7 +157,8 @@ class LocalModel:
         try:
             stdin.write(json.dumps(config).encode() + b"\n")
             await stdin.drain()
-            answer = await asyncio.wait_for(stdout.readline(), self._load_seconds)
+            async with asyncio.timeout(self._load_seconds):
+                answer = await stdout.readline()
         except TimeoutError:
             raise ModelUnavailable(f"llama.cpp did not load {self.path.name} within {self._load_seconds:g} s: see {self.log}") from None
         except ConnectionError:
@@ -171,7 +176,8 @@ class LocalModel:
         if process.stdin is not None:
             process.stdin.close()  # the child takes this as its parent's end
         try:
-            await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
+            async with asyncio.timeout(_GRACE_SECONDS):
+                await process.wait()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
