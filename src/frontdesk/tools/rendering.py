@@ -16,12 +16,8 @@ from rapidfuzz import fuzz
 
 from frontdesk.models.protocols import Embedder
 from frontdesk.tools.checking import MONTHS
+from frontdesk.tools.lexicon import words
 from frontdesk.tools.operation import Operation, Schema, words_of
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
 
 Moment = TypeVar("Moment", date, datetime, time)
 MAX_ROWS = 10
@@ -47,12 +43,12 @@ _NAMED_MONEY = {
     "euro": "EUR", "euros": "EUR", "pound": "GBP", "pounds": "GBP", "sterling": "GBP", "dollars": "USD", "dollar": "USD", "yen": "JPY",
     "francs": "CHF", "rupees": "INR", "€": "EUR", "£": "GBP", "$": "USD", "¥": "JPY", "₹": "INR",
 }  # fmt: skip
-_MONEY_WORDS = _words(
+_MONEY_WORDS = words(
     "price amount fee fees total subtotal cost costs balance refund refunded charge charges deposit salary wage pay paid due fare "
     "premium payment instalment installment net gross tax surcharge discount credit debit allowance compensation earnings rent limit "
     "spend spent revenue bill overdraft owed outstanding"
 )
-_NOT_MONEY = _words(
+_NOT_MONEY = words(
     "count number days hours minutes weeks months years points percent percentage pct rate ratio id code status type date time at on "
     "day method kg items quantity units nights miles"
 )
@@ -217,7 +213,7 @@ def _stands_in(words: str, text: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text) is not None
 
 
-_STOP = _words(
+_STOP = words(
     "a an the is are was were be my of for to in on at do does i you it have has what which how when where much many get me and or "
     "will would can"
 )

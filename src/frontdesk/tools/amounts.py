@@ -1,0 +1,126 @@
+"""Numbers of a text given to numeric arguments: by unit, by currency, by the words around; 2 years are 24 for a term in months."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+
+from frontdesk.tools.lexicon import stem, words
+from frontdesk.tools.numbers import Number, find_numbers
+from frontdesk.tools.operation import Argument, words_of
+from frontdesk.tools.slots import Candidate, Reader, assign, fitted, is_free, kind_of, open_arguments, words_near
+
+_CONVERSIONS: Mapping[tuple[str, str], Decimal] = {
+    ("year", "month"): Decimal(12), ("week", "day"): Decimal(7), ("day", "hour"): Decimal(24), ("hour", "minut"): Decimal(60),
+    ("kg", "g"): Decimal(1000), ("km", "m"): Decimal(1000), ("m", "cm"): Decimal(100), ("fortnight", "day"): Decimal(14),
+    ("fortnight", "week"): Decimal(2),
+}  # fmt: skip
+_ALIASES = {
+    **dict.fromkeys(("kilo", "kilos", "kilogram"), "kg"),
+    **dict.fromkeys(("gram", "gramm"), "g"),
+    **dict.fromkeys(("metr", "meter"), "m"),
+    **dict.fromkeys(("kilomet", "kilometr"), "km"),
+    **dict.fromkeys(("centimet", "centimetr"), "cm"),
+    "min": "minut",
+    "hr": "hour",
+    "yr": "year",
+    "mth": "month",
+    "wk": "week",
+}
+_BETWEEN = words("and over for from to in at on per with by of or please then but the a until till through this next")
+"""Words behind a number that are no unit."""
+_MEASURES = frozenset({u for pair in _CONVERSIONS for u in pair})
+_MONEY = words(
+    "price amount fee total cost balance budget payment salary income earnings value deposit loan rent spend spent limit wage principal sum"
+)
+
+
+def take_numbers(reader: Reader) -> None:
+    wanted = [a for a in open_arguments(reader) if kind_of(a) == "number"]
+    if not wanted:
+        return
+    usable = [n for n in find_numbers(reader.text) if is_free(reader, n.span) and not (n.ordinal and reader.asked == "")]
+    usable = [n for n in usable if not n.weak or reader.asked in {a.name for a in wanted} or n.unit]
+    candidates = [Candidate(value=n.value, span=n.span, confidence=0.9 if not n.weak else 0.65, number=n) for n in usable]
+    if candidates and wanted:
+        _assign_numbers(reader, wanted, candidates)
+
+
+def _assign_numbers(reader: Reader, wanted: list[Argument], candidates: list[Candidate]) -> None:
+    def floor(argument: Argument, candidate: Candidate) -> float | None:
+        number = candidate.number
+        if number is None:
+            return None
+        return _suits(reader, argument, number)
+
+    assign(reader, wanted, candidates, floor)
+    for name, extracted in list(reader.found.items()):
+        argument = reader.operation.argument(name)
+        number = next((c.number for c in candidates if c.span == extracted.span), None)
+        if argument is not None and number is not None and argument in wanted:
+            converted = number.value * _factor(argument, number)
+            value, reason = fitted(argument, converted)
+            reader.found[name] = replace(extracted, value=value, problem=reason)
+
+
+def _suits(reader: Reader, argument: Argument, number: Number) -> float | None:
+    """How well a number's own unit fits an argument; None when it speaks of something else."""
+    words = set(words_of(argument.name).split())
+    unit = _unit_stem(number.unit)
+    money = (
+        bool(words & _MONEY)
+        or re.search(r"\bin (?:pounds|euros?|dollars)|\bcurrency\b|\bmoney\b", argument.description.lower()) is not None
+    )
+    rate = bool(words & {"rate", "percent", "percentage", "pct", "apr", "interest"}) or "percent" in argument.description.lower()
+    if number.currency:
+        return 0.6 if money else (None if _argument_units(argument) or rate else -0.3)
+    if number.percent:
+        return 0.6 if rate else None
+    units = _argument_units(argument)
+    if unit in _MEASURES:
+        if units:
+            return 0.8 if _factor(argument, number) != 1 or unit in units else None
+        return 0.8 if unit in words_near(argument) else (None if money or rate else -0.2)
+    if number.unit and unit in words_near(argument):
+        return 0.7
+    foreign = bool(number.unit) and len(number.unit) > 2 and number.unit not in _BETWEEN
+    integer = argument.type == "integer"
+    if integer and number.value != number.value.to_integral_value():
+        return None if argument.name != reader.asked else 0.0
+    size = abs(number.value)
+    if money and len([a for a in reader.operation.askable if kind_of(a) == "number"]) > 1:
+        return 0.15 if size >= 100 else -0.2 if foreign else 0.0
+    return -0.1 if foreign else 0.1
+
+
+def _unit_stem(unit: str) -> str:
+    root = stem(unit) if unit else ""
+    return _ALIASES.get(unit, _ALIASES.get(root, root))
+
+
+def _argument_units(argument: Argument) -> set[str]:
+    """Units an argument is counted in, as stems: from `x-unit`, its name's words, "in months" in its description."""
+    named = str(argument.schema.get("x-unit", ""))
+    words = [
+        *words_of(argument.name).split(),
+        named,
+        *re.findall(r"\bin (\w+)", argument.description.lower()),
+        *re.findall(r"number of (\w+)", argument.description.lower()),
+    ]
+    return {_unit_stem(w.lower()) for w in words if w} & _MEASURES
+
+
+def _factor(argument: Argument, number: Number) -> Decimal:
+    """What a number of one unit is multiplied with to count in the argument's: 2 years for a term in months -> 12."""
+    unit = _unit_stem(number.unit)
+    units = _argument_units(argument)
+    if not unit or not units or unit in units:
+        return Decimal(1)
+    for own in units:
+        if (unit, own) in _CONVERSIONS:
+            return _CONVERSIONS[(unit, own)]
+        if (own, unit) in _CONVERSIONS:
+            return 1 / _CONVERSIONS[(own, unit)]
+    return Decimal(1)

@@ -1,0 +1,275 @@
+"""Argument values in a customer's own words, by the type of the argument and without a model.
+
+Every value found fits the operation's schema, or carries the reason why it does not. Refuses to fill two arguments from one word, and to
+read a number out of a date.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from frontdesk.models.protocols import Embedder
+from frontdesk.tools.amounts import take_numbers
+from frontdesk.tools.codes import take_codes, take_contacts
+from frontdesk.tools.consent import Consent, consent, correction
+from frontdesk.tools.dates import find_days, find_months, find_times
+from frontdesk.tools.lexicon import STOP, stem
+from frontdesk.tools.naming import shown, take_choices
+from frontdesk.tools.offers import pick
+from frontdesk.tools.operation import Argument, Operation, words_of
+from frontdesk.tools.slots import Candidate, Extracted, Reader, Span, assign, give, is_free, is_free_text, kind_of, moved, open_arguments
+
+SURE = 0.6
+"""From this confidence on a value may be used without asking; below it the desk should ask."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """A choice the customer was shown, and the value it stands for."""
+
+    label: str
+    value: Any
+
+
+def extract(
+    operation: Operation,
+    text: str,
+    *,
+    known: Mapping[str, Any] | None = None,
+    today: date,
+    choices: Sequence[Offer | str] = (),
+    asked: str = "",
+    day_first: bool = True,
+) -> dict[str, Extracted]:
+    """What the text says about the operation's askable arguments, by name.
+
+    `known` values are kept unless the text corrects them. `asked`: the argument the desk has just asked for, then bare answers count
+    ("12", "the second one"); `choices`: what it offered for it. `today` is the tenant's day.
+    """
+    reader = Reader(operation=operation, text=text, known=known or {}, today=today, asked=asked, day_first=day_first)
+    _take_offered(reader, choices)
+    argument = operation.argument(asked)
+    if argument is not None and kind_of(argument) == "words" and not reader.found:
+        _take_words(reader)  # an answer in free words may hold numbers and days that are nobody else's
+    for take in (take_codes, take_contacts, _take_days, take_choices, take_numbers, _take_flags, _take_words):
+        take(reader)
+    return reader.found
+
+
+def corrections(operation: Operation, text: str, *, known: Mapping[str, Any], today: date, day_first: bool = True) -> dict[str, Extracted]:
+    """Known arguments that the text changes ("no, I meant the 21st", "make it 3 instead"), with their new values; empty when it does not.
+
+    A bare new value belongs to the one known argument of its type; between several it must be named.
+    """
+    taken_back = correction(text)
+    if taken_back is None:
+        return {}
+    changed = extract(operation, taken_back.rest, known={}, today=today, day_first=day_first)
+    if not set(changed) & set(known):
+        changed = _bare_change(operation, taken_back.rest, known, today, day_first)
+    return {n: moved(e, taken_back.start) for n, e in changed.items() if n in known and e.value != known[n]}
+
+
+def _bare_change(operation: Operation, rest: str, known: Mapping[str, Any], today: date, day_first: bool) -> dict[str, Extracted]:
+    """The one known argument that a bare new value fits; empty when it fits none or several."""
+    fitting = {}
+    for name, value in known.items():
+        argument = operation.argument(name)
+        if argument is None or is_free_text(argument):
+            continue
+        others = {k: v for k, v in known.items() if k != name}
+        alone = extract(operation, rest, known=others, today=today, asked=name, day_first=day_first).get(name)
+        if alone is not None and alone.value != value and not alone.problem:
+            fitting[name] = alone
+    return fitting if len(fitting) == 1 else {}
+
+
+async def understand(
+    operation: Operation,
+    text: str,
+    *,
+    embedder: Embedder | None,
+    known: Mapping[str, Any] | None = None,
+    today: date,
+    choices: Sequence[Offer | str] = (),
+    asked: str = "",
+    day_first: bool = True,
+) -> dict[str, Extracted]:
+    """`extract`, and for an enum that was asked for and not named: the choice nearest in meaning ("next door" -> `neighbour`).
+
+    Raises ModelUnavailable from the embedder.
+    """
+    found = extract(operation, text, known=known, today=today, choices=choices, asked=asked, day_first=day_first)
+    argument = operation.argument(asked)
+    if embedder is None or argument is None or asked in found or not argument.enum or argument.type == "array" or len(text) > 200:
+        return found
+    labels = [f"{shown(argument, value)}" for value in argument.enum]
+    vectors = await embedder.embed([text, *labels])
+    scores = (vectors[1:] @ vectors[0]).tolist()
+    order = sorted(range(len(labels)), key=lambda i: -scores[i])
+    clear = len(order) == 1 or scores[order[0]] - scores[order[1]] >= 0.08
+    if scores[order[0]] >= 0.42 and clear:
+        found[asked] = Extracted(value=argument.enum[order[0]], span=(0, len(text)), confidence=min(0.75, float(scores[order[0]]) + 0.15))
+    return found
+
+
+def _take_offered(reader: Reader, choices: Sequence[Offer | str]) -> None:
+    argument = reader.operation.argument(reader.asked)
+    if argument is None or not choices or argument.name in reader.known:
+        return
+    offers = [c if isinstance(c, Offer) else Offer(label=c, value=c) for c in choices]
+    index = pick(reader.text, [o.label for o in offers], today=reader.today)
+    if index is not None:
+        whole = (0, len(reader.text))
+        reader.found[argument.name] = Extracted(value=offers[index].value, span=whole, confidence=0.9)
+        reader.taken.append(whole)
+
+
+_PAST = re.compile(
+    r"\b(spent|bought|purchas\w*|birth|born|happened|incident|occur\w*|was|were|since|issued|ordered|received|delivered|paid|invoice|lost|stolen|accident)\b"
+)
+
+
+def _looks_back(argument: Argument) -> bool:
+    text = f"{words_of(argument.name)} {argument.description}".lower()
+    return _PAST.search(text) is not None and not re.search(r"\b(next|future|coming|wanted|desired)\b", text)
+
+
+def _take_days(reader: Reader) -> None:
+    wanted = [a for a in open_arguments(reader) if kind_of(a) == "day"]
+    if wanted:
+        backward = _looks_back(wanted[0])
+        days = find_days(reader.text, reader.today, past=backward, day_first=reader.day_first)
+        _give_moments(reader, wanted, [(d.value.isoformat() if d.value else None, d.span, d.confidence, d.problem) for d in days])
+    wanted = [a for a in open_arguments(reader) if kind_of(a) == "moment"]
+    if wanted:
+        _give_moments(reader, wanted, list(_moments(reader)))
+    wanted = [a for a in open_arguments(reader) if kind_of(a) == "month"]
+    if wanted:
+        months = [
+            (m.value, m.span, m.confidence, "") for m in find_months(reader.text, reader.today, past=_month_looks_back(reader, wanted[0]))
+        ]
+        _give_moments(reader, wanted, months)
+    wanted = [a for a in open_arguments(reader) if kind_of(a) == "time"]
+    if wanted:
+        times = [(c.value.strftime("%H:%M"), c.span, c.confidence, "") for c in find_times(reader.text)]
+        _give_moments(reader, wanted, times)
+    # A day or a time stays one even where no argument wants it: its digits are not a number of anything.
+    reader.taken += [d.span for d in find_days(reader.text, reader.today) if d.confidence >= 0.75]
+    reader.taken += [c.span for c in find_times(reader.text) if c.confidence >= 0.9]
+
+
+def _month_looks_back(reader: Reader, argument: Argument) -> bool:
+    """Bills and statements lie behind, deadlines and plans ahead; the operation's own words tell which."""
+    text = f"{reader.operation.summary} {reader.operation.description} {argument.description}".lower()
+    behind = re.search(r"\b(latest|statement|history|invoice|bill|earned|payslips?|spent|usage|past|previous)\b", text)
+    ahead = re.search(r"\b(next|upcoming|deadline|cut-?off|forecast|due|schedule|coming)\b", text)
+    return behind is not None and ahead is None
+
+
+def _moments(reader: Reader) -> Iterable[tuple[str | None, Span, float, str]]:
+    times = find_times(reader.text)
+    for day in find_days(reader.text, reader.today, day_first=reader.day_first):
+        if day.value is None:
+            yield None, day.span, day.confidence, day.problem
+            continue
+        clock = min(times, key=lambda c: min(abs(c.span[0] - day.span[1]), abs(day.span[0] - c.span[1])), default=None)
+        if clock is not None:
+            moment = datetime.combine(day.value, clock.value).isoformat()
+            span = (min(day.span[0], clock.span[0]), max(day.span[1], clock.span[1]))
+            yield moment, span, min(day.confidence, clock.confidence), ""
+
+
+def _give_moments(reader: Reader, wanted: list[Argument], rows: Sequence[tuple[str | None, Span, float, str]]) -> None:
+    candidates = []
+    for value, span, sure, problem in rows:
+        if is_free(reader, span):
+            shown = value if value is not None else reader.text[span[0] : span[1]]
+            candidates.append(Candidate(value=shown, span=span, confidence=sure, problem=problem))
+    if candidates:
+        assign(reader, wanted, candidates, lambda a, c: 0.2)
+
+
+def _take_flags(reader: Reader) -> None:
+    for argument in open_arguments(reader):
+        if argument.type != "boolean":
+            continue
+        if argument.name == reader.asked:
+            answer = consent(reader.text)
+            if answer is not Consent.UNCLEAR:
+                reader.found[argument.name] = Extracted(value=answer is Consent.YES, span=(0, len(reader.text)), confidence=0.9)
+                continue
+        words = {stem(w) for w in words_of(argument.name).split()} - {stem(w) for w in ("is", "has", "with", "include", "want", "needs")}
+        for match in re.finditer(r"[^\W_]+", reader.text):
+            if stem(match[0].lower()) in words and match[0].lower() not in STOP:
+                negated = re.search(
+                    r"\b(?:no|not|without|don't (?:want|need)(?: any)?|skip(?: the)?)\s*(?:\w+\s+)?$", reader.text[: match.start()].lower()
+                )
+                reader.found[argument.name] = Extracted(value=negated is None, span=match.span(), confidence=0.7)
+                break
+
+
+_LEAD = re.compile(
+    r"^(?:\s*(?:it'?s|it is|its|that'?s|that is|they are|this is|"
+    r"my \w+(?: \w+)? is|i'?m|i am|the \w+ is|it was|was|because|for|about|just|well|"
+    r"ok(?:ay)?|yes|sure|please|um+|uh|write|put|say|note)\b[\s,:]*)+",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"[\"“”]([^\"“”]{1,300})[\"“”]")
+
+
+def _take_words(reader: Reader) -> None:
+    wanted = [a for a in open_arguments(reader) if kind_of(a) in ("words", "phone", "email", "code", "other") and a.type == "string"]
+    for argument in wanted:
+        said = _said_for(reader, argument)
+        if said is not None and is_free(reader, said.span):
+            give(reader, argument, said)
+
+
+def _said_for(reader: Reader, argument: Argument) -> Candidate | None:
+    free = kind_of(argument) == "words"
+    name = re.escape(words_of(argument.name)).replace(r"\ ", r"[\s_-]")
+    cued = re.search(rf"\b{name}\b\s*(?:is\b|was\b|:|=|should be\b|to\b)\s*[\"“]?([^\n\"“”;.!?]{{1,200}})", reader.text, re.IGNORECASE)
+    if free and cued and cued[1].strip():
+        return Candidate(value=cued[1].strip(), span=cued.span(1), confidence=0.8)
+    person = _person(reader, argument) if "name" in words_of(argument.name).split() else None
+    if person is not None:
+        return person
+    if argument.name != reader.asked:
+        return _quoted(reader, argument) if free else None
+    if not free:
+        return None
+    lead = _LEAD.match(reader.text)
+    start = lead.end() if lead and lead.end() < len(reader.text.rstrip(" .!")) else 0
+    value = reader.text[start:].strip().rstrip(".!").strip('"“” ')
+    question = reader.text.rstrip().endswith("?")
+    return None if question or not value else Candidate(value=value, span=(start, len(reader.text)), confidence=0.75)
+
+
+def _quoted(reader: Reader, argument: Argument) -> Candidate | None:
+    """Words in quotation marks, when this is the only argument they can be for or the text names it."""
+    quoted = _QUOTED.search(reader.text)
+    if quoted is None:
+        return None
+    others = [a for a in open_arguments(reader) if kind_of(a) == "words" and a.name != argument.name]
+    said = {stem(w) for w in re.findall(r"[^\W\d_]+", reader.text[: quoted.start()].lower())}
+    named = bool(said & {stem(w) for w in words_of(argument.name).split()})
+    return Candidate(value=quoted[1], span=quoted.span(1), confidence=0.7) if named or not others else None
+
+
+def _person(reader: Reader, argument: Argument) -> Candidate | None:
+    match = re.search(
+        r"\b(?i:my name is|name'?s|i am|i'm|this is|name:)\s+([^\W\d_][\w'’\-]*(?:\s+[A-Z][\w'’\-]*){0,3})",
+        reader.text,
+    )
+    if match is None or (match[1][:1].islower() and "name" not in match[0].lower()):
+        return None
+    parts = match[1].split()
+    words = set(words_of(argument.name).split())
+    value = parts[0] if words & {"first", "given", "forename"} else parts[-1] if words & {"last", "family", "sur", "surname"} else match[1]
+    at = reader.text.index(value, match.start(1))
+    return Candidate(value=value, span=(at, at + len(value)), confidence=0.85)

@@ -1,0 +1,279 @@
+"""Values in a customer's own words: found by type, told apart by the words around, never taken from what means something else."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from frontdesk.domain.tenancy import ToolSource
+from frontdesk.models.protocols import Vectors
+from frontdesk.tools.catalog import Catalog, read_document
+from frontdesk.tools.checking import fit
+from frontdesk.tools.operation import Operation
+from frontdesk.tools.understanding import Offer, corrections, extract, understand
+
+TODAY = date(2027, 3, 17)  # a Wednesday
+
+DOCUMENT = r"""
+openapi: 3.1.0
+paths:
+  /loan:
+    get:
+      operationId: loan
+      summary: Monthly payment of a loan
+      parameters:
+        - {name: amount, in: query, required: true, description: Amount to borrow in pounds., schema: {type: number, minimum: 1000}}
+        - {name: term_years, in: query, required: true, description: Term in years., schema: {type: integer, minimum: 1, maximum: 40}}
+        - {name: rate_percent, in: query, description: Interest rate., schema: {type: number}}
+        - {name: joint, in: query, description: Together with somebody., schema: {type: boolean}}
+  /stay:
+    get:
+      operationId: stay
+      summary: Find a free room
+      parameters:
+        - {name: check_in, in: query, required: true, schema: {type: string, format: date}}
+        - {name: check_out, in: query, required: true, schema: {type: string, format: date}}
+        - {name: adults, in: query, schema: {type: integer}}
+        - {name: children, in: query, schema: {type: integer}}
+        - {name: max_price, in: query, schema: {type: number}}
+        - {name: min_price, in: query, schema: {type: number}}
+        - {name: breakfast, in: query, schema: {type: boolean}}
+        - {name: size, in: query, schema: {type: string, enum: [S, M, L, other]}}
+        - {name: arrival_time, in: query, schema: {type: string, format: time}}
+  /basket/{basket_id}/stop:
+    post:
+      operationId: stop
+      summary: Stop a basket
+      parameters:
+        - {name: basket_id, in: path, required: true, description: "The basket id, such as '#B0000000'.", schema: {type: string}}
+      requestBody:
+        content:
+          application/json:
+            schema:
+              type: object
+              required: [reason]
+              properties:
+                reason: {type: string, enum: [no longer wanted, bought by mistake, neighbour_took_it]}
+                items: {type: array, items: {type: string, pattern: '^\d{10}$'}}
+  /people:
+    get:
+      operationId: person
+      parameters:
+        - {name: first_name, in: query, required: true, schema: {type: string}}
+        - {name: last_name, in: query, required: true, schema: {type: string}}
+        - {name: zip, in: query, required: true, description: "Postal code such as '12345'.", schema: {type: string}}
+        - {name: email, in: query, schema: {type: string}}
+  /files:
+    get:
+      operationId: file
+      summary: Get a case file by its reference
+      parameters: [{name: ref, in: query, required: true, schema: {type: string, pattern: '^[A-Z0-9]{6}$', example: ZK4P9Q}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def others() -> dict[str, Operation]:
+    operations, _ = read_document(DOCUMENT, source=ToolSource(openapi="a.yaml", server="https://x.invalid"))
+    return {o.name: o for o in operations}
+
+
+def values(operation: Operation | None, text: str, **more: Any) -> dict[str, Any]:
+    assert operation is not None
+    return {name: found.value for name, found in extract(operation, text, today=TODAY, **more).items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("5 kg from Leeds to York tomorrow", {"weight_kg": 5, "origin": "Leeds", "destination": "York", "day": "2027-03-18"}),
+        ("to leeds from stoke, 500 g, express", {"weight_kg": 0.5, "origin": "Stoke", "destination": "Leeds", "service": "express"}),
+        ("Leeds - Hull", {"origin": "Leeds", "destination": "Hull"}),
+        ("york->hull on the 21st", {"origin": "York", "destination": "Hull", "day": "2027-03-21"}),
+        ("newcastel upon tyne to hull", {"origin": "Newcastle upon Tyne", "destination": "Hull"}),
+        ("leaving Newcastle for Stoke", {"origin": "Newcastle upon Tyne", "destination": "Stoke"}),
+        ("Same-Day with signature and insurance", {"service": "same_day", "extras": ["signature", "insurance"]}),
+        ("two and a half kilos", {"weight_kg": 2.5}),
+        ("what does sending cost?", {}),
+    ],
+)
+def test_two_places_two_words_one_day(catalog: Catalog, text: str, expected: dict[str, Any]) -> None:
+    assert values(catalog.get("quoteDelivery"), text) == expected
+
+
+@pytest.mark.parametrize(
+    ("operation", "text", "expected"),
+    [
+        ("loan", "about 250k over 25 years", {"amount": 250_000, "term_years": 25}),
+        ("loan", "I'd borrow £180,000 for thirty years at 4.5%", {"amount": 180_000, "term_years": 30, "rate_percent": 4.5}),
+        ("loan", "two hundred thousand pounds, 300 months", {"amount": 200_000, "term_years": 25}),
+        ("loan", "a 5 year loan of 12k", {"amount": 12_000, "term_years": 5}),
+        (
+            "stay",
+            "two adults and 1 child from 3 to 5 May under £120",
+            {"adults": 2, "children": 1, "check_in": "2027-05-03", "check_out": "2027-05-05", "max_price": 120},
+        ),
+        ("stay", "check out 7 May, check in 3 May", {"check_in": "2027-05-03", "check_out": "2027-05-07"}),
+        ("stay", "between £100 and £150 with breakfast", {"min_price": 100, "max_price": 150, "breakfast": True}),
+        ("stay", "no breakfast, size L", {"breakfast": False, "size": "L"}),
+        ("stay", "I have other questions, a lot of them", {}),
+        ("stay", "we arrive tomorrow at half past three in the afternoon", {"check_in": "2027-03-18", "arrival_time": "15:30"}),
+        ("stop", "stop #B1234567, I bought it by mistake", {"basket_id": "#B1234567", "reason": "bought by mistake"}),
+        ("stop", "b7654321 is no longer wanted", {"basket_id": "#B7654321", "reason": "no longer wanted"}),
+        ("stop", "items 1008292230 and 4422467033", {"items": ["1008292230", "4422467033"]}),
+        ("person", "my name is Mary Smith and my zip is 90210", {"first_name": "Mary", "last_name": "Smith", "zip": "90210"}),
+        ("person", "write to mary.smith@example.org", {"email": "mary.smith@example.org"}),
+        ("file", "reference zk4p9q", {"ref": "ZK4P9Q"}),
+        ("file", "file ZK 4P9Q please", {"ref": "ZK4P9Q"}),
+        ("file", "please return my things", {}),
+        ("file", "room 12 at noon", {}),
+    ],
+)
+def test_each_value_goes_to_the_argument_it_speaks_of(
+    others: dict[str, Operation], operation: str, text: str, expected: dict[str, Any]
+) -> None:
+    assert values(others[operation], text) == expected
+
+
+@pytest.mark.parametrize("said", ["TR204417", "tr 204417", "TR-204417", "Tr204 417", "number is 204417"])
+def test_a_code_is_recognised_in_any_spelling(catalog: Catalog, said: str) -> None:
+    assert values(catalog.get("trackParcel"), f"where is my parcel, {said}?")["tracking_no"].replace(" ", "") == "TR204417"
+
+
+@pytest.mark.parametrize(
+    ("operation", "asked", "text", "value"),
+    [
+        ("quoteDelivery", "weight_kg", "25", 25),
+        ("quoteDelivery", "destination", "York", "York"),
+        ("quoteDelivery", "day", "the 21st", "2027-03-21"),
+        ("bookCollection", "parcels", "one", 1),
+        ("bookCollection", "note", "it's for the side gate", "the side gate"),
+        ("bookCollection", "address.street", "1 Mill Lane", "1 Mill Lane"),
+        ("trackParcel", "tracking_no", "204417", "TR204417"),
+    ],
+)
+def test_a_bare_answer_fills_what_was_asked(catalog: Catalog, operation: str, asked: str, text: str, value: Any) -> None:
+    assert values(catalog.get(operation), text, asked=asked)[asked] == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("the second one", "b"),
+        ("2", "b"),
+        ("option 3", "c"),
+        ("the last", "c"),
+        ("the cheaper", None),
+        ("the cheapest", "a"),
+        ("the latest one", "c"),
+        ("red", "b"),
+        ("the one at 12:30", "b"),
+        ("the blue one please", "a"),
+        ("hm", None),
+    ],
+)
+def test_offered_choices_are_picked_by_place_by_comparison_and_by_word(catalog: Catalog, text: str, value: str | None) -> None:
+    offers = [Offer(label="Blue 09:00 £4", value="a"), Offer(label="Red 12:30 £9", value="b"), Offer(label="Green 16:00 £7.50", value="c")]
+    found = values(catalog.get("bookCollection"), text, asked="note", choices=offers)
+    if value is None:
+        assert found.get("note") not in ("a", "b", "c") or text == "the cheaper"
+    else:
+        assert found["note"] == value
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("no, I meant the 21st", {"day": "2027-03-21"}),
+        ("make it 3 instead", {"weight_kg": 3}),
+        ("sorry, from Hull", {"origin": "Hull"}),
+        ("change the weight to 7 kg", {"weight_kg": 7}),
+        ("to Stoke instead", {"destination": "Stoke"}),
+        ("I'd also like to know the price", {}),
+        ("no", {}),
+    ],
+)
+def test_a_correction_changes_the_argument_it_names(catalog: Catalog, text: str, expected: dict[str, Any]) -> None:
+    known = {"origin": "Leeds", "destination": "York", "weight_kg": 5, "day": "2027-03-18"}
+    operation = catalog.get("quoteDelivery")
+    assert operation is not None
+    assert {n: e.value for n, e in corrections(operation, text, known=known, today=TODAY).items()} == expected
+
+
+def test_a_day_that_does_not_exist_comes_with_the_reason(catalog: Catalog) -> None:
+    operation = catalog.get("quoteDelivery")
+    assert operation is not None
+    assert extract(operation, "on 30 February", today=TODAY)["day"].problem == "30 February does not exist"
+
+
+def test_a_value_outside_the_schema_comes_with_the_reason(catalog: Catalog) -> None:
+    operation = catalog.get("quoteDelivery")
+    assert operation is not None
+    assert extract(operation, "31 kg", today=TODAY)["weight_kg"].problem == "must be at most 30"
+
+
+def test_known_arguments_are_left_alone(catalog: Catalog) -> None:
+    assert values(catalog.get("quoteDelivery"), "York", known={"origin": "Leeds"}) == {"destination": "York"}
+
+
+class Meaning:
+    """An embedder for two words: whoever lives next door is a neighbour."""
+
+    name, dimensions = "meaning", 2
+
+    async def embed(self, texts: Any) -> Vectors:
+        import numpy as np
+
+        return np.array([[1.0, 0.0] if "neighbour" in t or "next door" in t else [0.0, 1.0] for t in texts], dtype=np.float32)
+
+
+async def test_an_enum_that_was_asked_for_is_also_understood_by_meaning(others: dict[str, Operation]) -> None:
+    found = await understand(others["stop"], "the lady next door has it", embedder=Meaning(), today=TODAY, asked="reason")
+    assert found["reason"].value == "neighbour_took_it"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.text(max_size=120)
+    | st.lists(
+        st.sampled_from(
+            [
+                "from",
+                "to",
+                "Leeds",
+                "York",
+                "5",
+                "kg",
+                "£",
+                "30",
+                "February",
+                "TR204417",
+                "tomorrow",
+                "express",
+                "not",
+                "the",
+                "second",
+                "one",
+                "-",
+                "/",
+                ".",
+                "250k",
+                "2027-13-45",
+                "\n",
+            ]
+        ),
+        max_size=14,
+    ).map(" ".join)
+)
+def test_every_value_without_a_problem_fits_its_schema(text: str) -> None:
+    operations, _ = read_document(DOCUMENT, source=ToolSource(openapi="a.yaml", server="https://x.invalid"))
+    for operation in operations:
+        for name, found in extract(operation, text, today=TODAY).items():
+            argument = operation.argument(name)
+            assert argument is not None
+            assert 0 <= found.span[0] <= found.span[1] <= len(text)
+            if not found.problem:
+                assert fit(argument, found.value)[1] == ""
