@@ -73,7 +73,7 @@ def check(reference: dict[str, Any], company: dict[str, Any]) -> None:
         assert table.rows[reference["row"]][table.columns.index(reference["column"])] == reference["value"], reference
 
 
-@pytest.fixture(params=FILES, ids=lambda path: path.stem)
+@pytest.fixture(params=FILES, ids=lambda path: path.stem, scope="module")
 def company(request: pytest.FixtureRequest) -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load(request.param.read_text(encoding="utf-8"))
     assert loaded["id"] == request.param.stem
