@@ -21,6 +21,7 @@ from frontdesk.tools.calling import Failure, ToolCaller, ToolOutcome, safe_detai
 from frontdesk.tools.catalog import Catalog, load_catalog, read_document
 from frontdesk.tools.checking import check
 
+CATALOG = load_catalog(tenant(), {"COURIER_TOKEN": TOKEN})
 TRACK = {"tracking_no": "TR204417"}
 BOOKING = {"day": "2027-05-03", "parcels": "2", "address.street": "1 Mill Lane", "address.postcode": "LS1 4AP"}
 
@@ -82,7 +83,7 @@ def test_no_proposed_arguments_reach_another_customer(arguments: dict[str, Any],
     async def run() -> list[httpx.Request]:
         api = StubApi()
         async with httpx.AsyncClient(transport=api) as http:
-            catalog = load_catalog(tenant(), {"COURIER_TOKEN": TOKEN})
+            catalog = CATALOG
             operation = catalog.get(name)
             assert operation is not None
             with contextlib.suppress(BadArguments):

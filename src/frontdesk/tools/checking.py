@@ -211,6 +211,8 @@ _FITS: Mapping[str, Callable[[Schema, Any], tuple[Any, str]]] = {
 
 def _path_reason(schema: Schema, text: str) -> str:
     """A path segment must stay one segment, on every server and proxy: some decode `%2F` before they route."""
+    if not text:
+        return "is missing"
     if text in (".", "..") or re.search(r"(^|[/\\])\.\.?([/\\]|$)", text):
         return "does not have the right form"
     if re.search(r"[/\\]", text) and not (schema.get("pattern") or schema.get("enum")):
