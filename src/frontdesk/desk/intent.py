@@ -37,7 +37,11 @@ _SENTENCE = re.compile(r"(?<=[.!?…])\s+|\n+")
 _LONGEST_READING = 6  # sentences of one message that are read one by one
 _ASKED_FROM, _ASKED_WEIGHT = 0.55, 12.0  # likeness to an FAQ question or a tool from which on it speaks for a question; log-odds per unit
 _TOLD_FROM, _TOLD_WEIGHT = 0.5, 10.0  # the same for a passage, whose wording is further from a question's
-_CLEAR = {"smalltalk": 0.5, "handoff": 0.55, "refuse": 0.55}  # below this it is a question
+_CLEAR = {"smalltalk": 0.55, "handoff": 0.6, "refuse": 0.55}  # below this it is a question
+_CLEAR_TOPIC = 0.6  # the same for refusals by topic, which are a company's own topic now and then
+_TOPICS = ("refuse/advice", "refuse/general_knowledge", "refuse/task")
+_NAMED = 0.3  # a kind whose likeliest name is below this was guessed from scraps
+_CLEAR_UNKNOWN = 0.9  # for a message of mostly unknown words, such as the name of a product
 _HUMAN = 0.5
 _SURE = 0.6  # for one sentence to decide over the whole message
 _ROUTES = {route.value: route for route in Route}
@@ -148,7 +152,7 @@ class IntentRecognizer:
         rest = sum(said.values()) or 1.0
         scores = {name: p / rest * (1 - question) for name, p in said.items()}
         scores.update(_sources(question, sources, likeness, has_tools=bool(len(self._own["dynamic"]))))
-        return _decide(scores, anger=anger, covered=_covered(likeness))
+        return _decide(scores, anger=anger, covered=_covered(likeness), unknown=self._head.novelty(text) > 0.5)
 
     async def read(self, text: str, embedder: Embedder) -> Intent:
         """The intent of a message of one or several sentences: each is read alone too, so that a greeting does not hide a question
@@ -246,12 +250,14 @@ def _heat(chance: float, text: str) -> float:
     return _shift(chance, 1.0 * shouting + 0.7 * ("!!" in text))
 
 
-def _decide(scores: Mapping[str, float], *, anger: float, covered: float) -> Intent:
+def _decide(scores: Mapping[str, float], *, anger: float, covered: float, unknown: bool) -> Intent:
     """The strongest kind wins, but small talk, handoff and refusal must be clearly more likely than a question."""
     asks_human = scores.get("handoff/requested", 0.0) >= _HUMAN
-    by_kind = {kind: sum(p for name, p in scores.items() if name.split("/")[0] == kind) for kind in ("smalltalk", "handoff", "refuse")}
+    by_kind = {kind: sum(p for name, p in scores.items() if name.split("/")[0] == kind) for kind in _CLEAR}
     kind, strength = max(by_kind.items(), key=lambda item: item[1])
-    if strength < _CLEAR[kind]:
+    best = max((name for name in scores if name.startswith(f"{kind}/")), key=lambda name: scores[name])
+    needed = max(_CLEAR_TOPIC if best in _TOPICS else _CLEAR[kind], _CLEAR_UNKNOWN if unknown else 0)
+    if strength < needed or scores[best] < _NAMED:
         kind = QUESTION
     if asks_human and kind != "refuse":
         kind = "handoff"

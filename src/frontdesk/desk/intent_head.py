@@ -12,11 +12,13 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import math
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -24,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.linalg import lapack
-from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
@@ -36,13 +37,12 @@ OUT_OF_SCOPE = "oos"
 
 Floats = NDArray[np.float32]
 
-_STYLES = ("words", "pieces")
 _WORD = re.compile(r"\b\w+\b")
 _WIDTH = 2.0  # of the kernel; 1 to 6 differ by less than a point
 _NOISE = 0.1  # ridge term; .03 to .3 differ by less than a point
 _WORDING = 0.3  # weight of the wording beside 1.0 for each block of vectors
 _ROWS_AT_ONCE = 1024
-_LOST = 0.012  # of the right answers that may be lost to abstention: this sets the threshold
+_LOST = 0.005  # of the right answers that may be lost to abstention: this sets the threshold
 _FOREIGN_SHARE = 3.0  # a given out-of-scope set weighs this much more than the made-up one
 
 
@@ -78,52 +78,49 @@ async def vectors_for(embedder: Embedder, texts: Sequence[str]) -> Vectors:
 class _Wording:
     """Word and character n-grams of a text, weighted by rarity, as unit-length sparse rows."""
 
-    def __init__(self, vocabularies: Sequence[Sequence[str]], rarity: Sequence[Floats]) -> None:
-        self.vocabularies = vocabularies
-        self.words = frozenset(vocabularies[0])
+    def __init__(self, terms: Sequence[str], rarity: Floats) -> None:
+        """`terms` are "w" or "p" (word, piece of a word), a colon and the term; `rarity` is aligned with them."""
+        self.terms = terms
+        self.words = frozenset(term[2:] for term in terms if term.startswith("w:"))
         """Every word and every pair of neighbours in the training texts."""
-        self._counters = [_counter(style, vocabulary=list(terms) or [" "]) for style, terms in zip(_STYLES, vocabularies, strict=True)]
-        self._rarity = [r if len(r) else np.ones(1, np.float32) for r in rarity]
+        self._place = {term: i for i, term in enumerate(terms)}
+        self.rarity = rarity
+        self._words = sum(term.startswith("w:") for term in terms)
 
     @classmethod
     def learn(cls, texts: Sequence[str]) -> _Wording:
         """Words are kept all; of the many pieces of words, those seen twice (in small sets, all)."""
-        vocabularies: list[list[str]] = []
-        rarity: list[Floats] = []
-        for style, seen in zip(_STYLES, (1, 2 if len(texts) > 50 else 1), strict=True):
-            counter = _counter(style, min_df=seen)
-            try:
-                counts = counter.fit_transform(texts)
-            except ValueError:  # nothing but punctuation or emoji
-                vocabularies.append([])
-                rarity.append(np.zeros(0, np.float32))
-                continue
-            vocabularies.append(sorted(counter.vocabulary_, key=counter.vocabulary_.__getitem__))
-            rarity.append((1 + np.log((1 + len(texts)) / (1 + counts.getnnz(axis=0)))).astype(np.float32))
-        return cls(vocabularies, rarity)
+        seen = Counter(term for text in texts for term in set(_terms(text)))
+        twice = 2 if len(texts) > 50 else 1
+        kept = sorted((term for term, count in seen.items() if term.startswith("w:") or count >= twice), reverse=True)  # words first
+        return cls(kept, np.array([1 + math.log((1 + len(texts)) / (1 + seen[term])) for term in kept], np.float32))
 
     def rows(self, texts: Sequence[str]) -> sparse.csr_matrix:
-        """One row per text, length 1 (shorter when nothing of it is known)."""
-        parts = []
-        for counter, rarity in zip(self._counters, self._rarity, strict=True):
-            counts = counter.transform(texts).tocsr()
-            counts.data = (1 + np.log(counts.data)) * rarity[counts.indices]
-            lengths = np.sqrt(np.asarray(counts.multiply(counts).sum(axis=1)).ravel())
-            parts.append(sparse.diags_array(np.sqrt(0.5) / np.where(lengths > 0, lengths, 1)) @ counts)
-        return sparse.csr_matrix(sparse.hstack(parts, format="csr"), dtype=np.float32)
+        """One row per text, length 1 (shorter when nothing of it is known); words and pieces have equal shares."""
+        columns: list[NDArray[np.int32]] = []
+        values: list[Floats] = []
+        for text in texts:
+            counts = Counter(filter(None.__ne__, map(self._place.get, _terms(text))))
+            places = np.fromiter(counts.keys(), np.int32, len(counts))
+            weights = (1 + np.log(np.fromiter(counts.values(), np.float32, len(counts)))) * self.rarity[places]
+            for part in (places < self._words, places >= self._words):
+                weights[part] *= np.sqrt(0.5) / max(float(np.linalg.norm(weights[part])), 1e-9)
+            columns.append(places)
+            values.append(weights)
+        starts = np.cumsum([0, *map(len, columns)], dtype=np.int32)
+        shape = (len(columns), len(self.terms))
+        return sparse.csr_matrix((np.concatenate(values), np.concatenate(columns), starts), shape=shape)
 
-    def to_state(self) -> dict[str, Any]:
-        return {"vocabularies": self.vocabularies, "rarity": [r.tolist() for r in self._rarity]}
 
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> _Wording:
-        return cls(state["vocabularies"], [np.array(r, np.float32) for r in state["rarity"]])
-
-
-def _counter(style: str, **options: Any) -> CountVectorizer:
-    if style == "words":
-        return CountVectorizer(ngram_range=(1, 2), token_pattern=_WORD.pattern, dtype=np.float32, **options)
-    return CountVectorizer(analyzer="char_wb", ngram_range=(2, 4), dtype=np.float32, **options)
+def _terms(text: str) -> list[str]:
+    """Words, pairs of neighbouring words, and the pieces of two to four letters of each word with its borders."""
+    words = _words(text)
+    terms = [f"w:{word}" for word in words] + [f"w:{one} {two}" for one, two in pairwise(words)]
+    for part in text.lower().split():
+        padded = f" {part} "
+        for size in (2, 3, 4):
+            terms += [f"p:{padded[i : i + size]}" for i in range(len(padded) - size + 1)]
+    return terms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,14 +143,13 @@ class IntentHead:
     def __init__(self, *, state: dict[str, NDArray[Any]], wording: _Wording, facts: Mapping[str, Any]) -> None:
         self._centre: Floats = state["centre"]
         self._meaning: Floats = state["meaning"]
-        rows = sparse.csr_matrix((state["data"], state["indices"], state["indptr"]), shape=(len(self._meaning), int(facts["vocabulary"])))
+        rows = sparse.csr_matrix((state["data"], state["indices"], state["indptr"]), shape=(len(self._meaning), len(wording.terms)))
         self._by_term = rows.T.tocsr()  # (terms, training rows): a text is compared through its own few terms only
         self._answers: Floats = state["answers"]
         self._mine: NDArray[np.bool_] = state["mine"]
         self._wording = wording
         self._state = state
         self._facts = facts
-        self._vocabulary = wording.words
         self.labels: tuple[str, ...] = tuple(facts["labels"])
         self.threshold = float(facts["threshold"])
         """Below this probability of being in scope the head abstains; chosen on left-out training rows."""
@@ -201,9 +197,13 @@ class IntentHead:
                 )
         return found
 
+    def novelty(self, text: str) -> float:
+        """Share of the letters of `text` that stand in words nobody used in training, in [0, 1]."""
+        return _unknown_share(_words(text), self._wording.words.__contains__)
+
     def to_bytes(self) -> bytes:
         """The whole head as an npz archive; nothing in it runs when it is read."""
-        facts = {**self._facts, "wording": self._wording.to_state()}
+        facts = {**self._facts, "terms": list(self._wording.terms)}
         out = io.BytesIO()
         np.savez_compressed(out, allow_pickle=False, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), **self._state)
         return out.getvalue()
@@ -215,7 +215,7 @@ class IntentHead:
             with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
                 state = {name: archive[name] for name in archive.files}
             facts = json.loads(state.pop("facts").tobytes())
-            return cls(state=state, wording=_Wording.from_state(facts.pop("wording")), facts=facts)
+            return cls(state=state, wording=_Wording(facts.pop("terms"), state["rarity"]), facts=facts)
         except (ValueError, KeyError, OSError, EOFError) as e:
             raise BadInput("this is not a trained intent head: train it again") from e
 
@@ -228,7 +228,7 @@ class IntentHead:
         kernel = _kernel(_meaning(blocks, self._centre), wording, self._meaning, self._by_term, len(self._centre))
         scores = kernel @ self._answers
         nearest = np.where(self._mine, kernel, 0).max(axis=1)
-        novelty = np.array([_unknown_share(_words(text), self._vocabulary.__contains__) for text in texts], np.float32)
+        novelty = np.array([self.novelty(text) for text in texts], np.float32)
         return scores[:, : len(self.labels)], _signals(scores, len(self.labels), nearest, novelty, self._temperature)
 
 
@@ -271,10 +271,9 @@ class _Training:
             "temperature": temperature,
             "bias": bias,
             "threshold": float(np.quantile(chance, _LOST)) if len(chance) else 0.5,
-            "vocabulary": self.rows.shape[1],
         }
         state = {
-            "centre": self.centre, "meaning": meaning, "answers": answers, "mine": mine,
+            "centre": self.centre, "meaning": meaning, "answers": answers, "mine": mine, "rarity": wording.rarity,
             "data": self.rows.data, "indices": self.rows.indices, "indptr": self.rows.indptr,
             **{f"scope_{name}": value for name, value in scope.items()},
         }  # fmt: skip

@@ -1,7 +1,7 @@
 """Amounts, times and ranges as they stand in text, comparable across notations. Knows units, never meanings; refuses to guess a unit.
 
-    quantities("3 and a half years")        -> (Quantity(value=1277.5, dimension=TIME, ...),)
-    span_of("14 days to 3 hours before")    -> Span(low=0.125, high=14.0, dimension=TIME)
+quantities("3 and a half years")        -> (Quantity(value=1277.5, dimension=TIME, ...),)
+span_of("14 days to 3 hours before")    -> Span(low=0.125, high=14.0, dimension=TIME)
 """
 
 from __future__ import annotations
@@ -82,17 +82,40 @@ _UNITS: dict[str, tuple[Dimension, float]] = {
     **dict.fromkeys(("gb", "gigabyte", "gigabytes", "gig", "gigs"), (Dimension.DATA, 1024.0)),
     **dict.fromkeys(("tb", "terabyte", "terabytes"), (Dimension.DATA, 1048576.0)),
     **dict.fromkeys(("%", "percent", "per cent", "percentage points"), (Dimension.PERCENT, 1.0)),
-    **dict.fromkeys(("£", "gbp", "pound", "pounds", "quid", "€", "eur", "euro", "euros", "$", "usd", "dollar", "dollars"), (Dimension.MONEY, 1.0)),
+    **dict.fromkeys(
+        ("£", "gbp", "pound", "pounds", "quid", "€", "eur", "euro", "euros", "$", "usd", "dollar", "dollars"), (Dimension.MONEY, 1.0)
+    ),
     **dict.fromkeys(("chf", "sek", "nok", "dkk", "pln", "jpy", "¥", "inr", "₹"), (Dimension.MONEY, 1.0)),
     **dict.fromkeys(("p", "pence", "cent", "cents"), (Dimension.MONEY, 0.01)),
 }
 _SMALL = {
     w: i
     for i, w in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        ]
     )
 }
-_TENS = {w: 10 * i for i, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
+_TENS = {w: 10 * i for i, w in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], start=2)}
 _BIG = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
 _WORD = "|".join([*_SMALL, *_TENS])
 _WORDED = rf"(?:(?:{_WORD})(?:[ -](?:and )?(?:{_WORD}|hundred|thousand|million))*|(?:a|half a) (?:hundred|thousand|million|dozen|couple of|few)|dozen)"
@@ -106,9 +129,15 @@ _NUMBER = re.compile(
     rf"(?:(?<=h)(?P<minutes>[0-5]\d)\b|(?P<tail> and a half\b))?",
     re.IGNORECASE,
 )
-_CLOCK = re.compile(r"\b(?:[01]?\d|2[0-3])[:.][0-5]\d(?![\d%]| ?%)(?: ?[ap]\.?m\b)?|\b(?:1[0-2]|0?[1-9]) ?[ap]\.?m\b|\b(?:noon|midnight|midday)\b", re.IGNORECASE)
+_CLOCK = re.compile(
+    r"\b(?:[01]?\d|2[0-3])[:.][0-5]\d(?![\d%]| ?%)(?: ?[ap]\.?m\b)?|\b(?:1[0-2]|0?[1-9]) ?[ap]\.?m\b|\b(?:noon|midnight|midday)\b",
+    re.IGNORECASE,
+)
 _MONTH = r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
-_DATE = re.compile(rf"\b\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}\b(?: \d{{4}})?|\b{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?\b|\b\d{{4}}-\d\d-\d\d\b", re.IGNORECASE)
+_DATE = re.compile(
+    rf"\b\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}\b(?: \d{{4}})?|\b{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?\b|\b\d{{4}}-\d\d-\d\d\b",
+    re.IGNORECASE,
+)
 _COLLOQUIAL = re.compile(r"\b(?P<n>\d+)\s?h\s?(?P<m>[0-5]?\d)\b", re.IGNORECASE)
 _ARTICLE = re.compile(rf"\b(?:an?|half an?|one) (?P<unit>{_UNIT})\b(?P<half> and a half)?", re.IGNORECASE)
 
@@ -152,7 +181,9 @@ def _money(match: re.Match[str]) -> Quantity | None:
         return None
     value *= 1000 if match["k"] else 1
     end = match.end("k") if match["k"] else match.end("num")
-    return Quantity(value=value, dimension=Dimension.MONEY, unit=unit, text=match.string[match.start() : end].strip(), start=match.start(), end=end)
+    return Quantity(
+        value=value, dimension=Dimension.MONEY, unit=unit, text=match.string[match.start() : end].strip(), start=match.start(), end=end
+    )
 
 
 def _plain(match: re.Match[str]) -> Quantity | None:
@@ -197,11 +228,20 @@ def quantities(text: str) -> tuple[Quantity, ...]:
     return tuple(sorted(found, key=lambda q: q.start))
 
 
-_BELOW = re.compile(r"\b(?:up to|at most|no more than|not more than|maximum(?: of)?|max\.?|within|until|to)\s*(?:the )?(?:first )?$", re.IGNORECASE)
-_UNDER = re.compile(r"\b(?:under|below|less than|fewer than|shorter than|younger than|lighter than|before|smaller than|lower than)\s*$|<\s*$", re.IGNORECASE)
-_OVER = re.compile(r"\b(?:over|above|more than|longer than|older than|heavier than|after|beyond|exceeding|later than|larger than|higher than)\s*$|>\s*$", re.IGNORECASE)
+_BELOW = re.compile(
+    r"\b(?:up to|at most|no more than|not more than|maximum(?: of)?|max\.?|within|until|to)\s*(?:the )?(?:first )?$", re.IGNORECASE
+)
+_UNDER = re.compile(
+    r"\b(?:under|below|less than|fewer than|shorter than|younger than|lighter than|before|smaller than|lower than)\s*$|<\s*$", re.IGNORECASE
+)
+_OVER = re.compile(
+    r"\b(?:over|above|more than|longer than|older than|heavier than|after|beyond|exceeding|later than|larger than|higher than)\s*$|>\s*$",
+    re.IGNORECASE,
+)
 _FROM = re.compile(r"\b(?:from|at least|minimum(?: of)?|min\.?|no less than|not less than|starting at)\s*$", re.IGNORECASE)
-_PLUS = re.compile(r"^\s*(?:\+|or (?:more|over|above|older|longer|later|heavier)|and (?:over|above|more|older|up)|plus\b|upwards)", re.IGNORECASE)
+_PLUS = re.compile(
+    r"^\s*(?:\+|or (?:more|over|above|older|longer|later|heavier)|and (?:over|above|more|older|up)|plus\b|upwards)", re.IGNORECASE
+)
 _LESS = re.compile(r"^\s*(?:or (?:less|under|younger|fewer|shorter|lighter)|and (?:under|below|less|younger))", re.IGNORECASE)
 _BETWEEN = re.compile(r"^\s*(?:-|–|—|to|and|until|up to)\s*$", re.IGNORECASE)
 _INFINITY = float("inf")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
+import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -33,9 +33,11 @@ from frontdesk.domain.events import (
     TurnMerged,
 )
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
-from frontdesk.errors import Conflict, FrontdeskError, NotFound, TooBusy
+from frontdesk.errors import Conflict, FrontdeskError, NotFound, TooBusy, Unavailable
 from frontdesk.settings import Settings
 from frontdesk.store.store import Store, TenantStore
+
+_log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 15.0
 WAIT_FOR_TURN_SECONDS = 25.0
@@ -59,7 +61,7 @@ class FrontOffice:
         conversation: ConversationId | None = None,
         channel: str = "api",
         idempotency_key: str | None = None,
-    ) -> AsyncIterator[Recorded]:
+    ) -> AsyncGenerator[Recorded]:
         """One turn, as events. The first is MessageReceived, already durable; the last is ReplySent.
 
         Ends without ReplySent when a human owns the conversation, and with TurnMerged when a later message of a burst is answered instead.
@@ -124,9 +126,7 @@ class FrontOffice:
                 pass
         return 1
 
-    async def _replay(
-        self, store: TenantStore, caller: Caller, conversation: ConversationId | None, key: str
-    ) -> AsyncIterator[Recorded]:
+    async def _replay(self, store: TenantStore, caller: Caller, conversation: ConversationId | None, key: str) -> AsyncGenerator[Recorded]:
         """The events of an earlier attempt with the same idempotency key, waiting for its reply while it is still being made."""
         waited = 0.0
         while found := await store.conversations.reply_for(conversation, key=caller.key, customer=caller.customer, idempotency_key=key):
@@ -165,7 +165,7 @@ class FrontOffice:
         message: Recorded,
         history: Sequence[tuple[str, str]],
         channel: str,
-    ) -> AsyncIterator[Recorded]:
+    ) -> AsyncGenerator[Recorded]:
         if channel == "chat":
             await asyncio.sleep(self._settings.burst_seconds)
         async with self._lease(store, conversation, turn):
@@ -218,10 +218,10 @@ class _Recorder:
     history: Sequence[tuple[str, str]]
     message: str
 
-    async def record(self, stream: AsyncIterator[Event]) -> AsyncIterator[Recorded]:
+    async def record(self, stream: AsyncGenerator[Event]) -> AsyncGenerator[Recorded]:
         waiting: list[Event] = []
         try:
-            async with aclosing(stream) as events:  # type: ignore[type-var]  # Desk.turn is an async generator
+            async with aclosing(stream) as events:
                 async for event in events:
                     waiting.append(event)
                     if isinstance(event, SentenceReleased):
@@ -240,6 +240,11 @@ class _Recorder:
         except FrontdeskError as problem:
             await self._give_up(waiting, str(problem))
             raise
+        except Exception as bug:
+            # A fault in one turn must neither lose the message nor stop the others: it is kept as an event and told as "try again".
+            _log.exception("turn failed")
+            await self._give_up(waiting, f"a fault in the desk: {type(bug).__name__}")
+            raise Unavailable("something went wrong while answering: send the message again") from bug
 
     async def _keep(self, events: Sequence[Event]) -> Sequence[Recorded]:
         reply = next((e for e in events if isinstance(e, ReplySent)), None)
@@ -297,5 +302,5 @@ def _with_history(known: Conversation, history: Sequence[tuple[str, str]]) -> Co
 
 def fingerprint(history: Sequence[tuple[str, str]]) -> str:
     """What identifies a conversation that a client resends: a hash of who said what, white space aside."""
-    said = [f"{role}\x1f{re.sub(r'\s+', ' ', text).strip()}" for role, text in history if role in ("user", "assistant")]
+    said = [f"{role}\x1f{' '.join(text.split())}" for role, text in history if role in ("user", "assistant")]
     return hashlib.sha256("\x1e".join(said).encode()).hexdigest()

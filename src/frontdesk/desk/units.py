@@ -1,4 +1,4 @@
-"""Passages taken apart into the smallest things that can be quoted: a sentence, a list item, a table cell. Invents no wording.
+"""Passages taken apart into the smallest things that can be quoted: an approved answer, a sentence, a table cell. Invents no wording.
 
 A unit knows where it stands (headings, row, column), because "€55" alone answers nothing.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from frontdesk.domain.knowledge import Passage, PassageKind, Table
-from frontdesk.knowledge.splitting import sentences
+from frontdesk.knowledge.sentences import sentences
 
 
 class UnitKind(StrEnum):
@@ -52,15 +52,15 @@ def units_of(passage: Passage) -> tuple[Unit, ...]:
     if passage.table is not None:
         return tuple(_cells(passage, passage.table))
     if passage.kind is PassageKind.FAQ:
-        return tuple(_sentences(passage, UnitKind.FAQ, passage.title))
-    return tuple(_sentences(passage, UnitKind.SENTENCE, ", ".join(passage.headings[-1:]) or passage.title))
+        return (Unit(kind=UnitKind.FAQ, passage=passage, quote=passage.text, place=0, context=passage.title),)
+    return tuple(_sentences(passage, ", ".join(passage.headings[-1:]) or passage.title))
 
 
-def _sentences(passage: Passage, kind: UnitKind, context: str) -> Iterator[Unit]:
+def _sentences(passage: Passage, context: str) -> Iterator[Unit]:
     lead = ""
     for place, sentence in enumerate(sentences(passage.text)):
         inside = f"{context}: {lead}" if lead and _is_item(sentence) else context
-        yield Unit(kind=kind, passage=passage, quote=sentence, place=place, context=inside)
+        yield Unit(kind=UnitKind.SENTENCE, passage=passage, quote=sentence, place=place, context=inside)
         if sentence.rstrip().endswith(":") and not _is_item(sentence):
             lead = sentence.strip().rstrip(":")
 

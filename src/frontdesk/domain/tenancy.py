@@ -77,6 +77,8 @@ class Tenant:
     budget: Mapping[str, Any] = field(default_factory=dict)
     scoring: Mapping[str, Any] = field(default_factory=dict)
     guardrails: Mapping[str, Any] = field(default_factory=dict)
+    demo: Mapping[str, Any] = field(default_factory=dict)
+    """For `frontdesk demo`: `questions` to ask, `customers` to sign in as."""
     folder: Path | None = None
 
 

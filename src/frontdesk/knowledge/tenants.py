@@ -53,7 +53,7 @@ _ALGORITHMS = (
     "HS384",
     "HS512",
 )
-_OPEN_SECTIONS = ("profile", "models", "budget", "scoring", "guardrails")
+_OPEN_SECTIONS = ("profile", "models", "budget", "scoring", "guardrails", "demo")
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads ten thousand pairs in half a second, the other in five
 

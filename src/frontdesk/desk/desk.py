@@ -1,0 +1,259 @@
+"""One turn, from a message to a proved reply. Read `Desk.turn` first: it is the diagram. Keeps nothing between turns.
+
+message -> intent -> (small talk | refusal | handoff | pending question | each thing asked: live data, FAQ, documents)
+        -> guardrails -> sentences -> reply
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, replace
+
+from frontdesk.desk import guardrails
+from frontdesk.desk.briefing import Briefing, Briefings
+from frontdesk.desk.draft import Draft, Sentence
+from frontdesk.desk.dynamic import Dynamic
+from frontdesk.desk.faq import from_faq
+from frontdesk.desk.handoff import Category, hand_off
+from frontdesk.desk.intent import Intent
+from frontdesk.desk.knowledge import from_documents
+from frontdesk.desk.reading import Evidence, Question, Reader
+from frontdesk.desk.understanding import Part, parts_of
+from frontdesk.desk.units import UnitKind
+from frontdesk.domain.conversation import Conversation, Route
+from frontdesk.domain.events import (
+    DraftRejected,
+    Event,
+    IntentRecognized,
+    KnowledgeGapFound,
+    PassagesRetrieved,
+    QuestionUnderstood,
+    ReplySent,
+    SentenceReleased,
+)
+from frontdesk.domain.tenancy import Caller, Tenant, TenantId
+from frontdesk.knowledge.library import Library
+
+PASSAGES = 12
+"""Passages that are read for one question."""
+MOST_PARTS = 3
+"""Questions of one message that are answered; more are rare and make a reply unreadable."""
+OVERRULES = 0.75
+"""Evidence this good is an answer even where the router saw no question."""
+GIVES_UP = 2
+"""Unanswered turns in a row after which the desk offers to pass the conversation on."""
+_LIVELINESS = (Route.ELICIT, Route.DYNAMIC, Route.KNOWLEDGE, Route.FAQ)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one part of a message got: a draft, or none when no source answers it."""
+
+    part: Part
+    draft: Draft | None
+    nearest: Evidence | None = None
+
+
+class Desk:
+    """Answers one tenant's customer from that tenant's sources."""
+
+    def __init__(
+        self, *, briefings: Briefings, reader: Reader, library: Library, dynamic: Dynamic, tenants: dict[TenantId, Tenant]
+    ) -> None:
+        self._briefings = briefings
+        self._reader = reader
+        self._library = library
+        self._dynamic = dynamic
+        self._tenants = tenants
+
+    async def turn(self, *, tenant: Tenant, caller: Caller, conversation: Conversation, message: str) -> AsyncGenerator[Event]:
+        """The events of one turn; the last is ReplySent.
+
+        Raises StoreUnavailable and ModelUnavailable (embeddings). A language model that is down is no error: the desk quotes.
+        """
+        briefing = await self._briefings.of(tenant)
+        intent = await briefing.recognizer.read(message, self._reader.embedder)
+        yield IntentRecognized(route=intent.route, name=intent.name, confidence=intent.confidence, scores=_top(intent))
+
+        if conversation.pending is not None:
+            async for event in self._dynamic.resume(briefing, caller, conversation, message, intent):
+                yield event
+                if isinstance(event, ReplySent):
+                    return
+        if intent.route is Route.HANDOFF or _insists(conversation, message, intent):
+            category = _category(intent)
+            handed = hand_off(tenant, conversation, message, category)
+            yield handed
+            async for event in _say(_plain(Route.HANDOFF, handed.promised, confidence=intent.confidence), handoff=True):
+                yield event
+            return
+        if intent.name == "refuse/emergency":
+            async for event in _say(_plain(Route.REFUSE, briefing.phrases.say("emergency"), confidence=intent.confidence)):
+                yield event
+            return
+
+        parts = parts_of(message, conversation, briefing.lexicon)[:MOST_PARTS]
+        yield QuestionUnderstood(parts=tuple(p.readings[0] for p in parts))
+        answers: list[Answer] = []
+        for part in parts:
+            live = await self._dynamic.try_part(briefing, caller, conversation, part, intent)
+            for event in live.events:
+                yield event
+            if live.draft is not None:
+                answers.append(Answer(part=part, draft=live.draft))
+                continue
+            async for event in self._look_up(tenant, briefing, part, intent, answers):
+                yield event
+
+        draft, gaps = _compose(briefing, conversation, intent, answers)
+        for gap in gaps:
+            yield gap
+        if intent.anger > 0.6 and draft.route in _LIVELINESS:
+            draft = replace(draft, sentences=(Sentence(text=briefing.phrases.say("sorry_anger"), factual=False), *draft.sentences))
+        draft, rejected = _checked(briefing, draft)
+        for objection in rejected:
+            yield objection
+        async for event in _say(draft):
+            yield event
+
+    async def _look_up(self, tenant: Tenant, briefing: Briefing, part: Part, intent: Intent, answers: list[Answer]) -> AsyncGenerator[Event]:
+        """Reads the tenant's sources (and those of the lines behind a front door) for one part of the message."""
+        best: tuple[Question, list[Evidence]] | None = None
+        for reading in part.readings:
+            question = await self._reader.question(reading)
+            ranked: list[Evidence] = []
+            for line in (tenant, *(self._tenants[t] for t in tenant.lines if t in self._tenants)):
+                hits = await self._library.search(line.id, reading, limit=PASSAGES, vector=question.vector)
+                if line is tenant or hits:
+                    yield PassagesRetrieved(
+                        question=reading, passages=tuple(h.passage.id for h in hits), scores=tuple(round(h.score, 4) for h in hits)
+                    )
+                words = briefing if line is tenant else await self._briefings.of(line)
+                ranked += await self._reader.read(question, [h.passage for h in hits], words.lexicon)
+            ranked.sort(key=lambda e: -e.probability)
+            if ranked and (best is None or ranked[0].probability > best[1][0].probability + 0.02):
+                best = question, ranked
+        if best is None:
+            answers.append(Answer(part=part, draft=None))
+            return
+        question, ranked = best
+        enough = self._reader.answerable
+        if ranked[0].probability < enough or (
+            intent.route in (Route.SMALLTALK, Route.REFUSE) and ranked[0].probability < max(OVERRULES, enough)
+        ):
+            answers.append(Answer(part=part, draft=None, nearest=ranked[0]))
+            return
+        answers.append(Answer(part=part, draft=_draft(question, ranked), nearest=ranked[0]))
+
+
+def _draft(question: Question, ranked: Sequence[Evidence]) -> Draft:
+    if ranked[0].unit.kind is UnitKind.FAQ:
+        return from_faq(ranked[0])
+    return from_documents(question, [e for e in ranked if e.unit.kind is not UnitKind.FAQ])
+
+
+def _compose(
+    briefing: Briefing, conversation: Conversation, intent: Intent, answers: Sequence[Answer]
+) -> tuple[Draft, list[KnowledgeGapFound]]:
+    """One draft for the whole message, and what no source answered."""
+    drafts = _distinct([a.draft for a in answers if a.draft is not None])
+    open_parts = [a for a in answers if a.draft is None]
+    if not drafts:
+        if intent.route in (Route.SMALLTALK, Route.REFUSE):
+            kind = intent.name.split("/")[-1]
+            key = kind if briefing.phrases.has(kind) else intent.route.value
+            return _plain(intent.route, briefing.phrases.say(key), confidence=intent.confidence), []
+        key = "unknown_again" if conversation.failures + 1 >= GIVES_UP else "unknown"
+        gaps = [_gap(a) for a in open_parts]
+        nearest = max((a.nearest.probability for a in open_parts if a.nearest), default=0.0)
+        return _plain(Route.REFUSE, briefing.phrases.say(key), confidence=1.0 - nearest), gaps
+    gaps = [_gap(a) for a in open_parts if len(guardrails.content_words(a.part.text)) >= 2] if intent.route is not Route.SMALLTALK else []
+    sentences = [s for d in drafts for s in d.sentences]
+    sentences += [
+        Sentence(text=briefing.phrases.say("partly_unknown", question=g.question[:120].rstrip(" ?")), factual=False) for g in gaps[:1]
+    ]
+    return (
+        Draft(
+            route=min((d.route for d in drafts), key=_LIVELINESS.index),
+            sentences=tuple(sentences),
+            confidence=min(d.confidence for d in drafts),
+            citations=tuple(dict.fromkeys(c for d in drafts for c in d.citations)),
+            calls=tuple(c for d in drafts for c in d.calls),
+        ),
+        gaps,
+    )
+
+
+def _distinct(drafts: Sequence[Draft]) -> list[Draft]:
+    """Drafts without repeats: two parts that led to the same answer are one."""
+    kept: list[Draft] = []
+    for draft in drafts:
+        said = {s.text for d in kept for s in d.sentences}
+        fresh = tuple(s for s in draft.sentences if s.text not in said)
+        if fresh:
+            kept.append(replace(draft, sentences=fresh))
+    return kept
+
+
+def _checked(briefing: Briefing, draft: Draft) -> tuple[Draft, list[DraftRejected]]:
+    """The draft without the sentences that the guardrails object to; an honest line when none is left."""
+    kept: list[Sentence] = []
+    rejected: list[DraftRejected] = []
+    for sentence in draft.sentences:
+        reason = guardrails.objection(sentence.text, sentence.proofs) if sentence.factual else None
+        if reason is None and sentence.factual and guardrails.repeats_prompt(sentence.text, briefing.tenant.persona):
+            reason = "repeats the desk's own instructions"
+        if reason is None:
+            kept.append(sentence)
+        else:
+            rejected.append(DraftRejected(sentence=sentence.text, objection=reason))
+    if not rejected:
+        return draft, []
+    if not any(s.factual for s in kept):
+        return _plain(Route.REFUSE, briefing.phrases.say("unknown"), confidence=0.5), rejected
+    return replace(draft, sentences=tuple(kept)), rejected
+
+
+async def _say(draft: Draft, *, handoff: bool = False) -> AsyncGenerator[Event]:
+    """Releases the sentences one by one, then the reply."""
+    for i, sentence in enumerate(draft.sentences):
+        yield SentenceReleased(text=sentence.text if i == 0 else f" {sentence.text}")
+    yield ReplySent(
+        text=draft.text,
+        route=draft.route,
+        confidence=round(min(1.0, max(0.0, draft.confidence)), 3),
+        citations=draft.citations,
+        tool_calls=draft.calls,
+        handoff=handoff,
+    )
+
+
+def _plain(route: Route, text: str, *, confidence: float) -> Draft:
+    return Draft(route=route, sentences=(Sentence(text=text, factual=False),), confidence=confidence)
+
+
+def _gap(answer: Answer) -> KnowledgeGapFound:
+    near = answer.nearest
+    return KnowledgeGapFound(
+        question=answer.part.text,
+        best_source=near.unit.passage.source if near else "",
+        best_score=round(near.probability, 3) if near else 0.0,
+    )
+
+
+def _category(intent: Intent) -> Category:
+    if intent.asks_human:
+        return Category.REQUESTED
+    if intent.name.endswith("complaint"):
+        return Category.COMPLAINT
+    return Category.ANGER if intent.anger > 0.5 else Category.REQUESTED
+
+
+def _insists(conversation: Conversation, message: str, intent: Intent) -> bool:
+    """The desk offered a human after repeated failure, and the customer says yes."""
+    offered = conversation.failures >= GIVES_UP
+    return offered and intent.name == "smalltalk/acknowledgement" and len(message.split()) <= 4
+
+
+def _top(intent: Intent) -> dict[str, float]:
+    return {name: round(p, 3) for name, p in sorted(intent.scores.items(), key=lambda item: -item[1])[:5]}

@@ -1,0 +1,33 @@
+"""A draft: sentences with what proves each of them. Nothing here is shown before the guardrails have looked at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from frontdesk.domain.conversation import Route, ToolCall
+from frontdesk.domain.knowledge import Citation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """Something the desk wants to say. `proofs` are verbatim texts; a sentence that states no fact needs none."""
+
+    text: str
+    proofs: tuple[str, ...] = ()
+    factual: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What the desk would reply to one question."""
+
+    route: Route
+    sentences: tuple[Sentence, ...]
+    confidence: float
+    citations: tuple[Citation, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The draft as it would be shown."""
+        return " ".join(s.text for s in self.sentences)

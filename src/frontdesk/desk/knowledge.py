@@ -1,0 +1,127 @@
+"""Answers from documents: the sentence that says it, with what it leans on; or the cell of a table, with its row and column named.
+
+Quotes word for word. A cell is said as "row, column: value", since a table has no sentence of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from frontdesk.desk.draft import Draft, Sentence
+from frontdesk.desk.quantities import Dimension, quantities
+from frontdesk.desk.reading import Evidence, Question
+from frontdesk.desk.units import Unit, UnitKind, units_of
+from frontdesk.domain.conversation import Route
+from frontdesk.domain.knowledge import Citation, Passage
+
+COMPANION = 0.45
+"""Share of the best probability from which another unit of the same place is said too."""
+_LEANS = re.compile(
+    r"^(?:it|they|this|that|these|those|he|she|later|otherwise|anything|then|both|such|in (?:that|this|each|either) case|"
+    r"there (?:is|are) no such|the (?:same|limit|credit|fee|charge|amount|price|form|rest|latter|former)|after (?:that|this)|before (?:that|this)|in addition|"
+    r"however|but|or|and|also|nor|neither)\b",
+    re.IGNORECASE,
+)
+_MARKER = re.compile(r"^\s*(?:[-*•–]|\d+[.)])\s+")
+_PLAIN_COLUMN = re.compile(r"^(?:amount|price|value|fee|cost|charge|rule|details?|description|limit|notes?|answer|what)$", re.IGNORECASE)
+
+
+def from_documents(question: Question, ranked: Sequence[Evidence]) -> Draft:
+    """A draft from the best evidence and what belongs to it. `ranked` holds only units of documents, the likeliest first."""
+    best = ranked[0]
+    chosen = _cells(question, ranked) if best.unit.kind is UnitKind.CELL else _sentences(question, ranked)
+    sentences = tuple(Sentence(text=text, proofs=(proof,)) for text, proof, _ in chosen)
+    return Draft(route=Route.KNOWLEDGE, sentences=sentences, confidence=best.probability, citations=tuple(_citations(chosen)))
+
+
+Chosen = list[tuple[str, str, Unit]]
+
+
+def _sentences(question: Question, ranked: Sequence[Evidence]) -> Chosen:
+    best = ranked[0]
+    companions = [
+        e.unit
+        for e in ranked[1:6]
+        if e.unit.kind is UnitKind.SENTENCE
+        and e.unit.passage.id == best.unit.passage.id
+        and e.probability >= max(COMPANION * best.probability, 0.25)
+    ][:1]
+    missing = question.expected - _held(best.unit.quote)
+    if missing and not companions:
+        companions = [
+            e.unit
+            for e in ranked[1:8]
+            if e.unit.kind is UnitKind.SENTENCE
+            and e.unit.passage.id == best.unit.passage.id
+            and e.probability > 0.2
+            and missing & _held(e.unit.quote)
+        ][:1]
+    wanted = sorted({best.unit.place, *(u.place for u in companions)})
+    siblings = {u.place: u for u in units_of(best.unit.passage) if u.kind is UnitKind.SENTENCE}
+    places = _with_support(siblings, [p for p in wanted if p in siblings])
+    return [(_MARKER.sub("", siblings[p].quote).strip(), siblings[p].quote, siblings[p]) for p in places]
+
+
+def _with_support(siblings: Mapping[int, Unit], wanted: Sequence[int]) -> list[int]:
+    """The wanted sentences and, before one that leans on its neighbour ("It costs …"), that neighbour."""
+    places: set[int] = set(wanted)
+    for place in wanted:
+        at = place
+        while at > 0 and _LEANS.match(_MARKER.sub("", siblings[at].quote).strip()) and place - at < 2:
+            at -= 1
+            places.add(at)
+    return sorted(places)
+
+
+def _cells(question: Question, ranked: Sequence[Evidence]) -> Chosen:
+    best = ranked[0]
+    table = best.unit.passage.table
+    same_row = [
+        e for e in ranked if e.unit.kind is UnitKind.CELL and e.unit.passage.id == best.unit.passage.id and e.unit.place == best.unit.place
+    ]
+    wide = table is not None and len(table.header) > 4
+    kinds = [_held(e.unit.value) for e in same_row]
+    attributes = len(same_row) > 1 and not wide and len({frozenset(k) for k in kinds}) == len(kinds)
+    said = same_row if attributes else [e for e in same_row if e is best or e.probability >= max(0.5, COMPANION * best.probability)][:2]
+    said = sorted(said, key=lambda e: table.header.index(e.unit.column) if table and e.unit.column in table.header else 0)
+    values = "; ".join(_value(e.unit, alone=len(same_row) == 1) for e in said)
+    about = best.unit.context
+    row = best.unit.row
+    lead = f"{about} – {row}" if about and about.lower() not in row.lower() else row
+    found: Chosen = [(f"{lead}: {values}{'' if values.endswith('.') else '.'}", _proof(best.unit), best.unit)]
+    others = [
+        e
+        for e in ranked[1:6]
+        if e.unit.kind is UnitKind.SENTENCE and e.probability >= max(0.4, COMPANION * best.probability) and _is_near(e, best)
+    ][:1]
+    found += [(_MARKER.sub("", e.unit.quote).strip(), e.unit.quote, e.unit) for e in others]
+    return found
+
+
+def _value(unit: Unit, *, alone: bool) -> str:
+    return unit.value if (alone and _PLAIN_COLUMN.match(unit.column)) or not unit.column else f"{unit.column}: {unit.value}"
+
+
+def _proof(unit: Unit) -> str:
+    table = unit.passage.table
+    header = " | ".join(table.header) if table else ""
+    return f"{unit.context} {unit.passage.title} {' '.join(unit.passage.headings)} {header} {unit.quote}"
+
+
+def _is_near(one: Evidence, other: Evidence) -> bool:
+    a, b = one.unit.passage, other.unit.passage
+    return a.document == b.document and a.headings[:1] == b.headings[:1]
+
+
+def _held(text: str) -> frozenset[Dimension]:
+    return frozenset(q.dimension for q in quantities(text))
+
+
+def _citations(chosen: Chosen) -> list[Citation]:
+    quotes: dict[str, tuple[Passage, list[str]]] = {}
+    for _, _, unit in chosen:
+        quotes.setdefault(str(unit.passage.id), (unit.passage, []))[1].append(unit.quote.strip())
+    return [
+        Citation(source=p.source, title=p.title, quote=q, passage=p.id, version=p.version) for p, found in quotes.values() for q in found
+    ]

@@ -1,0 +1,52 @@
+"""The desk's own words, from `prompts/phrases.yaml`, filled in for a tenant. States no facts beyond the tenant's name and contact."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+
+import yaml
+
+from frontdesk.desk.handoff import reach
+from frontdesk.domain.tenancy import Tenant
+
+
+@cache
+def _shipped() -> Mapping[str, str]:
+    text = (files("frontdesk.desk") / "prompts" / "phrases.yaml").read_text(encoding="utf-8")
+    return dict(yaml.safe_load(text))
+
+
+class Phrases:
+    """The phrases of one tenant."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        own = tenant.guardrails.get("phrases") or {}
+        self._phrases = {**_shipped(), **{str(k): str(v) for k, v in own.items()}}
+        self._tenant = tenant
+
+    def say(self, key: str, **values: str) -> str:
+        """The phrase for `key`, or that of the kind it belongs to when there is none of its own."""
+        known = {"company": self._tenant.name, "assistant": self._assistant(), "hello": self._hello(), "team": self.team(), **values}
+        return self._phrases[key].format(**known).strip()
+
+    def has(self, key: str) -> bool:
+        """Whether there is a phrase of that name."""
+        return key in self._phrases
+
+    def team(self) -> str:
+        """The sentence that offers a human, with a leading space."""
+        ways = reach(self._tenant.handoff)
+        return self._phrases["team"].format(ways=ways) if ways else self._phrases["team_unknown"]
+
+    def _assistant(self) -> str:
+        """How the assistant introduces itself: the name that the persona gives it, and the company."""
+        named = re.search(r"\bYou are ([A-Z][\w'-]*)\b", self._tenant.persona)
+        return f"{named[1]}, the {self._tenant.name} assistant." if named else f"the {self._tenant.name} assistant."
+
+    def _hello(self) -> str:
+        """The greeting that the persona puts in quotation marks after "greet", else "Hello"."""
+        quoted = re.search(r"\bgreet\w*[^.\"“']{0,40}[\"“']([^\"”']{2,30})[\"”']", self._tenant.persona, re.IGNORECASE)
+        return quoted[1] if quoted else "Hello"

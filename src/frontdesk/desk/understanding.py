@@ -1,0 +1,152 @@
+"""What a message asks, so that it can be read alone: its separate questions, and what it leaves unsaid because it was said before.
+
+Rewrites nothing that stands on its own. A follow-up gets candidates, most literal first; reading decides which one is answered best.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from frontdesk.desk.guardrails import content_words
+from frontdesk.desk.quantities import Dimension, quantities
+from frontdesk.desk.reading import Lexicon
+from frontdesk.domain.conversation import Conversation, Speaker
+
+_CLAUSE = re.compile(r"(?<=[.!?;])\s+|\n+")
+_QUESTION = re.compile(
+    r"\?\s*$|^(?:(?:and|but|so|also|or|then|plus|hi|hello|hey|ok|please|pls|sorry|well|oh|btw|just)[,:]?\s+)*"
+    r"(?:how|what|whats|when|where|which|who|whom|whose|why|can|could|may|do|does|did|is|are|am|will|would|should|shall|has|have|any|must|might|"
+    r"tell me|i need|i want|i'd like|i would like|i wonder|wondering|show me|give me|explain|need to know|want to know)\b",
+    re.IGNORECASE,
+)
+_JOINED = re.compile(
+    r"\s*(?:,|;|\s+and|\s+plus|\s+&|,\s*and|\?\s*and)\s+(?:also\s+|then\s+)?"
+    r"(?=(?:how (?:much|many|long|often|do|does|can|soon|far|old)|what(?:'s| is| are| do| does| would| will)?|whats|when(?:'s| is| do| does| will)?|where|which|who|why|"
+    r"can (?:i|we|you|he|she|they|my)|could (?:i|we|you)|do (?:i|we|you|they)|does (?:it|that|the|my)|is (?:it|there|that|my)|are (?:there|you|they|we)|will (?:i|you|it|they))\b)",
+    re.IGNORECASE,
+)
+_ALSO = re.compile(r"\b(?:also|another thing|second question|one more thing|in addition|besides)\b", re.IGNORECASE)
+_ELLIPTIC = re.compile(
+    r"^(?:(?:ok(?:ay)?|right|thanks|thank you|thx|great|cool|hm+|ah|oh|good|and|but|so|or|then|what if|well|alright|perfect|fine|sorry|no)[,.!]?\s+)*"
+    r"(?:(?:and|but|or|so)\b|what about|how about|what if|same (?:for|with)|(?:and )?(?:for|with|on|in|if|to|from|at|as) (?!me\b)|what's about|whats about)",
+    re.IGNORECASE,
+)
+_POINTING = re.compile(
+    r"\b(?:it|its|that|those|these|this|they|them|their|one|ones|he|she|his|her|there|then|the (?:first|second|third|fourth|last|other|same|latter|former) ?(?:one)?|both|either|instead|else)\b",
+    re.IGNORECASE,
+)
+_FRESH_NOUN = re.compile(r"\b(?:the|my|your|our|a|an)\s+[a-z]{4,}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One thing that a message asks. `readings` are ways to read it alone, the most literal first."""
+
+    text: str
+    readings: tuple[str, ...]
+    context: str = ""
+    """What the customer said around the question, in the same message."""
+    follow_up: bool = False
+
+
+def parts_of(message: str, conversation: Conversation, lexicon: Lexicon) -> tuple[Part, ...]:
+    """The separate questions of a message, in order; the whole message when it asks only one thing."""
+    questions, context = _separate(message)
+    parts = []
+    for text in questions:
+        readings = _readings(text, context, conversation, lexicon)
+        parts.append(Part(text=text, readings=readings, context=context, follow_up=len(readings) > 1))
+    return tuple(parts)
+
+
+def _separate(message: str) -> tuple[list[str], str]:
+    """The questions of a message and the statements around them."""
+    flat = re.sub(r"[ \t]+", " ", message).strip()
+    clauses = [c.strip() for c in _CLAUSE.split(flat) if c and c.strip()]
+    asked: list[str] = []
+    told: list[str] = []
+    for clause in clauses:
+        pieces = _JOINED.split(clause) if _QUESTION.search(clause) else [clause]
+        for piece in pieces:
+            (asked if _QUESTION.search(piece.strip()) else told).append(piece.strip(" ,;"))
+    asked = [a for a in asked if content_words(a) or _POINTING.search(a)]
+    if len(asked) <= 1:
+        return [flat], ""
+    return _merge_weak(asked), " ".join(t for t in told if content_words(t))
+
+
+def _merge_weak(asked: Sequence[str]) -> list[str]:
+    """Questions that cannot stand without the one before ("and how long?") stay with it."""
+    merged: list[str] = []
+    for text in asked:
+        weak = len(set(content_words(text))) <= 2 or (_POINTING.search(text) and len(set(content_words(text))) <= 3)
+        if merged and weak and not _ALSO.search(text):
+            merged[-1] = f"{merged[-1].rstrip(' ,;')} {'' if merged[-1].endswith('?') else 'and '}{text}"
+        else:
+            merged.append(text)
+    return merged
+
+
+def _readings(text: str, context: str, conversation: Conversation, lexicon: Lexicon) -> tuple[str, ...]:
+    alone = f"{context} {text}".strip()
+    before = _last_question(conversation)
+    if not before or not leans_on_history(text):
+        return (alone,)
+    found = []
+    swapped = _swap(before, text, lexicon)
+    if swapped:
+        found.append(swapped)
+    found.append(f"{before.rstrip(' ?.!')} {text}")
+    told = _last_reply(conversation)
+    if told and _POINTING.search(text):
+        found.append(f"{told} {text}")
+    found.append(alone)
+    return tuple(dict.fromkeys(found))
+
+
+def leans_on_history(text: str) -> bool:
+    """Whether a message cannot be understood without what was said before."""
+    words = set(content_words(text))
+    if _ELLIPTIC.search(text.strip()):
+        return True
+    if len(words) <= 2:
+        return True
+    return bool(_POINTING.search(text)) and len(words) <= 6
+
+
+def _last_question(conversation: Conversation) -> str:
+    """The customer's latest message that says what the matter is, with what later ones added."""
+    asked = [u.text for u in conversation.utterances if u.speaker is Speaker.CUSTOMER]
+    topic = ""
+    for text in asked[-4:]:
+        topic = f"{topic.rstrip(' ?.!')} {text}" if topic and leans_on_history(text) else text
+    return topic[-600:]
+
+
+def _last_reply(conversation: Conversation) -> str:
+    said = [u.text for u in conversation.utterances if u.speaker is Speaker.DESK]
+    return said[-1][:400] if said else ""
+
+
+def _swap(before: str, text: str, lexicon: Lexicon) -> str:
+    """The earlier question with its alternative replaced by the one now named, or its amount by the new amount; empty when nothing fits."""
+    now, then = lexicon.alternatives(text), lexicon.alternatives(before)
+    replaced = before
+    for name in sorted(then, key=len, reverse=True):
+        rivals = [n for n in now if n != name and any(n in g and name in g for g in lexicon.groups)]
+        if rivals:
+            replaced = _without(replaced, name)
+    new, old = quantities(text), quantities(before)
+    for amount in reversed(old):
+        same = amount.dimension is not Dimension.COUNT and any(q.dimension is amount.dimension for q in new)
+        if same and replaced == before:
+            return f"{before[: amount.start]}{before[amount.end :]} {text}"
+    return f"{replaced} {text}" if replaced != before else ""
+
+
+def _without(text: str, name: str) -> str:
+    """`text` without the words whose stems make up `name`."""
+    stems = set(name.split())
+    return re.sub(r"\s+", " ", re.sub(r"[^\W_]+", lambda m: "" if set(content_words(m[0])) & stems else m[0], text)).strip()

@@ -1,0 +1,195 @@
+"""Puts the program together: the only place that picks a database, a model and an embedder. Holds no behaviour of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from frontdesk.desk.briefing import Briefings
+from frontdesk.desk.desk import Desk
+from frontdesk.desk.dynamic import Dynamic
+from frontdesk.desk.reading import Reader
+from frontdesk.desk.recording import FrontOffice
+from frontdesk.domain.tenancy import Role, Tenant, TenantId
+from frontdesk.errors import FrontdeskError, Unavailable
+from frontdesk.knowledge.library import Library, SyncReport
+from frontdesk.knowledge.tenants import load_tenants
+from frontdesk.models import registry
+from frontdesk.models.client import Changing, ChatClient, RemoteEmbedder
+from frontdesk.models.embedder import MiniLM
+from frontdesk.models.local import LocalModel
+from frontdesk.models.protocols import Embedder, LanguageModel
+from frontdesk.models.scripted import HashEmbedder, ScriptedModel
+from frontdesk.settings import Settings
+from frontdesk.store.store import Store
+from frontdesk.tools.catalog import Catalog, load_catalog
+
+log = logging.getLogger(__name__)
+
+CONTEXT_TOKENS = 2048
+"""Context of the embedded model for each conversation in flight."""
+SCRIPTED = "scripted:"
+NONE = "none"
+
+
+@dataclass(kw_only=True)
+class Office:
+    """The running program: what the server, the commands and the benchmarks are given."""
+
+    settings: Settings
+    store: Store
+    library: Library
+    tenants: dict[TenantId, Tenant]
+    catalogs: Mapping[TenantId, Catalog]
+    embedder: Embedder
+    model: LanguageModel | None
+    reader: Reader
+    briefings: Briefings
+    front_office: FrontOffice
+    local_model: LocalModel | None = None
+    reports: dict[TenantId, SyncReport] = field(default_factory=dict)
+    problems: dict[TenantId, str] = field(default_factory=dict)
+    _demo_keys: dict[TenantId, str] = field(default_factory=dict)
+
+    async def prepare(self, *, progress: Any = None) -> None:
+        """Brings every tenant's index in step with its folder and makes it ready to answer. A tenant that fails does not stop the others."""
+        for tenant in self.tenants.values():
+            try:
+                self.reports[tenant.id] = await self.library.sync(tenant, progress=progress)
+                await self.briefings.of(tenant)
+                self.problems.pop(tenant.id, None)
+            except FrontdeskError as problem:
+                self.problems[tenant.id] = str(problem)
+                log.error("%s: %s", tenant.id, problem)  # noqa: TRY400 - the sentence says it all
+        await self.front_office.finish_interrupted()
+
+    async def open_demo(self) -> None:
+        """Makes a widget key for each tenant, for the chat page of a local demonstration."""
+        self._demo_keys = {t: await self.store.for_tenant(t).keys.create(Role.WIDGET, "demo page") for t in self.tenants}
+
+    async def demo_keys(self) -> Mapping[TenantId, str]:
+        """Keys that the chat page may use; empty outside a demonstration."""
+        return self._demo_keys
+
+    async def readiness(self) -> dict[str, Any]:
+        """`{"ready", "problems", "tenants"}` as `/readyz` shows it."""
+        problems = [f"{tenant}: {text}" for tenant, text in self.problems.items()]
+        with suppress(Unavailable):
+            await self.store.ping()
+            states = {str(t): self._state(t) for t in self.tenants}
+            ready = all(s["synced"] for s in states.values()) and not problems
+            notes = [f"{t}: {c.disabled}" for t, c in self.catalogs.items() if c.disabled]
+            if self.local_model is not None and not self.local_model.alive:
+                notes.append("the language model is down: replies are composed from quotations until it is back")
+            if not ready and not problems:
+                problems = ["tenants are still being synced"]
+            return {"ready": ready, "problems": [*problems, *notes], "tenants": states}
+        return {"ready": False, "problems": ["the database cannot be reached"], "tenants": {}}
+
+    def _state(self, tenant: TenantId) -> dict[str, Any]:
+        report = self.reports.get(tenant)
+        disabled = self.catalogs[tenant].disabled if tenant in self.catalogs else ""
+        failed = [f"{source}: {reason}" for source, reason in report.failed] if report else []
+        return {"synced": report is not None, "failed_documents": failed, "tools": disabled or "on", "problem": self.problems.get(tenant, "")}
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None) -> AsyncIterator[Office]:
+    """The whole program, started; stopped again on leaving. Tenants are not synced yet: see `Office.prepare`.
+
+    Raises BadTenant, BadToolSpec, ModelMissing, StoreUnavailable and ModelUnavailable.
+    """
+    served = {t.id: t for t in (load_tenants(settings.tenants) if tenants is None else tenants)}
+    catalogs = {t.id: load_catalog(t) for t in served.values()}
+    async with AsyncExitStack() as stack:
+        embedder = await _embedder(settings, stack)
+        store = await Store.open(settings)
+        stack.push_async_callback(store.close)
+        model, local = await _language_model(settings, stack)
+        library = Library(store, embedder, max_bytes=settings.max_upload_bytes)
+        reader = Reader(embedder)
+        briefings = Briefings(store=store, embedder=embedder, reader=reader, catalogs=catalogs)
+        desk = Desk(briefings=briefings, reader=reader, library=library, dynamic=Dynamic(), tenants=served)
+        front_office = FrontOffice(store=store, desk=desk, tenants=served, settings=settings)
+        yield Office(
+            settings=settings,
+            store=store,
+            library=library,
+            tenants=served,
+            catalogs=catalogs,
+            embedder=embedder,
+            model=model,
+            reader=reader,
+            briefings=briefings,
+            front_office=front_office,
+            local_model=local,
+        )
+
+
+@asynccontextmanager
+async def indexing(settings: Settings) -> AsyncIterator[tuple[Store, Library, Mapping[TenantId, Tenant]]]:
+    """Store and library alone, for commands that need no language model."""
+    served = {t.id: t for t in load_tenants(settings.tenants)}
+    async with AsyncExitStack() as stack:
+        embedder = await _embedder(settings, stack)
+        store = await Store.open(settings)
+        stack.push_async_callback(store.close)
+        yield store, Library(store, embedder, max_bytes=settings.max_upload_bytes), served
+
+
+@asynccontextmanager
+async def embedding(settings: Settings) -> AsyncIterator[Embedder]:
+    """The embedding model alone."""
+    async with AsyncExitStack() as stack:
+        yield await _embedder(settings, stack)
+
+
+async def _embedder(settings: Settings, stack: AsyncExitStack) -> Embedder:
+    if settings.embeddings_url == SCRIPTED:
+        return HashEmbedder()
+    if settings.embeddings_url:
+        remote = await RemoteEmbedder.connect(settings.embeddings_url, settings.embeddings_key, settings.embeddings_model)
+        stack.push_async_callback(remote.close)
+        return remote
+    path = await asyncio.to_thread(_pull, settings.embeddings_model, settings)
+    return await asyncio.to_thread(lambda: MiniLM(path, threads=settings.compute_threads))
+
+
+async def _language_model(settings: Settings, stack: AsyncExitStack) -> tuple[LanguageModel | None, LocalModel | None]:
+    if settings.llm_url == NONE:
+        return None, None
+    if settings.llm_url == SCRIPTED:
+        return ScriptedModel(lambda _request: ""), None
+    if settings.llm_url:
+        client = _chat_client(settings, settings.llm_url, settings.llm_key)
+        stack.push_async_callback(client.close)
+        return client, None
+    path = await asyncio.to_thread(_pull, settings.llm_model, settings)
+    local = LocalModel(path, threads=settings.compute_threads, slots=settings.llm_slots, context=CONTEXT_TOKENS, data=settings.data)
+    await local.start()
+    stack.push_async_callback(local.stop)
+    client = _chat_client(settings, lambda: local.url, lambda: local.key)
+    stack.push_async_callback(client.close)
+    return client, local
+
+
+def _chat_client(settings: Settings, url: Changing, key: Changing) -> ChatClient:
+    return ChatClient(
+        url,
+        key,
+        settings.llm_model,
+        first_token=settings.first_token_seconds,
+        between_tokens=settings.between_tokens_seconds,
+        total=settings.answer_seconds,
+        slots=settings.llm_slots,
+        queue=settings.llm_queue,
+    )
+
+
+def _pull(name: str, settings: Settings) -> Any:
+    with registry.progress_bar() as progress:
+        return registry.pull(name, settings.cache, progress)
