@@ -295,7 +295,7 @@ class _Writer:
                 if _is_currency_field(name, value):
                     continue
                 member = members.get(name, {})
-                label = _label(str(name), member)
+                label = _label(str(name), member, counted=_is_number(value))
                 yield from self._walk(value, member, (*path, str(name)), (*labels, label), inner)
         elif isinstance(node, list):
             yield from self._walk_list(node, schema.get("items", {}), path, labels, context)
@@ -507,13 +507,13 @@ def _unit(words: Sequence[str], schema: Schema) -> str:
     return _UNITS[named[1].lower()] if named else ""
 
 
-def _label(name: str, schema: Schema) -> str:
-    """The field's name in words, without the unit or currency that its value shows anyway."""
+def _label(name: str, schema: Schema, *, counted: bool = False) -> str:
+    """The field's name in words; with a `counted` value without the unit or currency that the value shows anyway."""
     title = str(schema.get("title", "")).strip()
     if title and words_of(title) != words_of(name):
         return title
     words = words_of(name).split()
-    while len(words) > 1 and (words[-1].upper() in CODES or words[-1] in _UNITS or words[-1] in ("pence", "cents", "minor")):
+    while counted and len(words) > 1 and (words[-1].upper() in CODES or words[-1] in _UNITS or words[-1] in ("pence", "cents", "minor")):
         words.pop()
     if len(words) > 1 and words[-1] == "at":
         words.pop()
