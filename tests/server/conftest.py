@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import secrets
-import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -17,7 +16,6 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 import structlog
-import uvicorn
 
 from frontdesk.domain.conversation import ConversationId, Owner, Route, TurnId
 from frontdesk.domain.events import Event, HandedOff, MessageReceived, Recorded, ReplySent, SentenceReleased
@@ -26,6 +24,7 @@ from frontdesk.domain.tenancy import Caller, CustomerId, Role, Tenant, TenantId
 from frontdesk.server.app import create_app
 from frontdesk.server.auth import issue_customer_token
 from frontdesk.server.logging_setup import configure
+from frontdesk.server.serving import bind, serving
 from frontdesk.settings import Settings
 from frontdesk.store.store import Store
 
@@ -152,36 +151,29 @@ class Served:
     url: str = field(init=False)
     http: httpx.Client = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
-    _server: uvicorn.Server = field(init=False)
+    _stop: asyncio.Event = field(init=False)
     _up: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Served:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
         assert self._up.wait(60)
-        while not self._server.started:
-            time.sleep(0.005)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
+        self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(15)
 
     async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         store = await Store.open(self.settings)
         try:
             self.office = ScriptedOffice(self.settings, store, self.tenants)
             self.app = create_app(self.office)
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
-            self.url = f"http://127.0.0.1:{port}"
-            self.http = httpx.Client(base_url=self.url, verify=False, timeout=10)
-            config = uvicorn.Config(self.app, host="127.0.0.1", port=port, log_config=None, timeout_graceful_shutdown=2)
-            self._server = uvicorn.Server(config)
-            self._up.set()
-            await self._server.serve()
+            async with serving(self.app, bind("127.0.0.1", 0)) as self.url:
+                self.http = httpx.Client(base_url=self.url, verify=False, timeout=10)
+                self._up.set()
+                await self._stop.wait()
         finally:
             await store.close()
 

@@ -172,6 +172,7 @@ def test_a_human_takes_over_speaks_and_returns(served: Served):
     assert staff.http.post(f"/api/conversations/{conversation}/owner", json=claim).status_code == 409
     said = staff.http.post(f"/api/conversations/{conversation}/agent-messages", json={"agent": "Kim", "text": "Hello, Kim here."})
     assert said.status_code == 201
+    assert staff.http.get("/api/audit", params={"limit": 200}).json()[-1]["action"] == "conversation.agent_message"
     customer.say(conversation, "Hi Kim")
     assert [u["speaker"] for u in customer.settle(conversation, 4)["utterances"]] == ["customer", "desk", "agent", "customer"]
     assert staff.http.post(f"/api/conversations/{conversation}/owner", json={"owner": "desk"}).json()["owner"] == "desk"

@@ -33,6 +33,8 @@ class Desk:
         self.rates = RateLimits(office.settings.rate_per_minute)
         self.turns = Turns(office.front_office, Slots(office.settings.turn_slots, "places for a turn"), self.metrics)
         self.streams = Slots(office.settings.stream_slots, "event streams")
+        self.stopping = asyncio.Event()
+        """Set when the server is told to stop; event streams end then."""
         self.syncs: dict[TenantId, asyncio.Lock] = {}
 
 

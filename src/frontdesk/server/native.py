@@ -17,7 +17,7 @@ from frontdesk.domain.tenancy import Caller, Role
 from frontdesk.errors import BadInput
 from frontdesk.events.tail import tail
 from frontdesk.server.access import AnyCaller, Chatting, Desk, RetryKey, Shared, SignedIn, TurnSlot
-from frontdesk.server.turns import ClientGone, unless_gone
+from frontdesk.server.turns import ClientGone, unless_gone, until
 from frontdesk.server.views import Accepted, ConversationOut, Erased, ExportedConversation, ExportOut, MessageIn, Opened, event_body
 from frontdesk.server.wording import customer_message, plain_id, retry_key
 from frontdesk.store.conversations import Conversations
@@ -90,7 +90,8 @@ async def follow(
         try:
             with desk.metrics.streams_open.track_inprogress():
                 yield {"comment": "open"}
-                async for recorded in tail(desk.office.store, tenant=caller.tenant, conversation=identity):
+                log = tail(desk.office.store, tenant=caller.tenant, conversation=identity)
+                async for recorded in until(log, desk.stopping):
                     if recorded.seq > start and (body := event_body(recorded, caller.role)) is not None:
                         yield {"id": str(recorded.seq), "event": body["kind"], "data": json.dumps(body, ensure_ascii=False)}
         finally:

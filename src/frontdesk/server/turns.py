@@ -185,6 +185,27 @@ async def unless_gone(request: Request, turn: RunningTurn, work: Awaitable[T]) -
         doing.cancel()
 
 
+async def until(events: AsyncIterator[T], stop: asyncio.Event) -> AsyncIterator[T]:
+    """The events, ending when `stop` is set even if none comes any more."""
+    stopping = asyncio.ensure_future(stop.wait())
+    step: asyncio.Future[T] | None = None
+    try:
+        while True:
+            step = asyncio.ensure_future(anext(events))
+            await asyncio.wait({step, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not step.done():
+                return
+            try:
+                event = step.result()
+            except StopAsyncIteration:
+                return
+            yield event
+    finally:
+        stopping.cancel()
+        if step is not None:
+            step.cancel()
+
+
 async def _hung_up(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
