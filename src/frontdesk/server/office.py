@@ -70,3 +70,15 @@ class Office(Protocol):
     async def readiness(self) -> Mapping[str, Any]:
         """`{"ready": bool, "problems": [text], "tenants": {id: state}}`."""
         ...
+
+
+class Demonstration(Protocol):
+    """What an office offers besides when it runs as a demonstration. An office without these methods is none."""
+
+    async def demo_keys(self) -> Mapping[TenantId, str]:
+        """A widget key for each tenant that the page at `/` may show to everybody who opens it."""
+        ...
+
+    def demo_customers(self) -> Mapping[TenantId, Sequence[Mapping[str, str]]]:
+        """Invented customers (`id`, `name`) as whom everybody who opens the page may sign in."""
+        ...

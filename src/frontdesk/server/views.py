@@ -256,6 +256,9 @@ def event_body(recorded: Recorded, role: Role) -> dict[str, Any] | None:
     if not isinstance(recorded.event, _FOR_CUSTOMERS):
         return None
     body = _without(to_json(recorded.event))
+    if isinstance(recorded.event, ReplySent):
+        # The calls themselves are not for browsers; that the answer holds data read just now is.
+        body["live"] = any(call.error is None for call in recorded.event.tool_calls)
     return {**body, "kind": kind_of(recorded.event), **place}
 
 

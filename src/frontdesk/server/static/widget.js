@@ -773,7 +773,9 @@ class FrontdeskChat extends HTMLElement {
     const identity = this.#identity ?? this.dataset.token ?? null;
     this.#desk = new Desk(server, key);
     this.#desk.identity = this.#tokenRefused ? null : identity;
-    const token = await this.#desk.token().catch(() => null);
+    const desk = this.#desk;
+    const token = await desk.token().catch(() => null);
+    if (desk !== this.#desk) return; // another key or customer came meanwhile
     this.#memory = new Memory(key, token && subjectOf(token));
     const { conversation = null, open, draft = "", outbox = [] } = this.#memory.all;
     this.#clear();
