@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -46,9 +47,19 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def database_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may pass through, as the embedded database needs when root runs the tests.
+
+    Not below pytest's own: every pytest that starts takes that permission from it again.
+    """
+    with tempfile.TemporaryDirectory(prefix="frontdesk-tests-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def database_data(open_folder: Path) -> Iterator[Path]:
     """Data folder of the suite's embedded database, which runs until the last test."""
-    server = Embedded(tmp_path_factory.mktemp("database"))
+    server = Embedded(open_folder / "database")
     server.start()
     yield server.data
     server.stop()

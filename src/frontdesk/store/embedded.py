@@ -133,15 +133,19 @@ class Embedded:
                 return False
             atexit.unregister(self.stop)
             users, self._users = self._users, None
+            found, self._found = self._found, None
+            if not self._data.exists():  # removed under us: nobody else can be using it
+                if found is not None and self._child is not None and self._child.poll() is None:
+                    self._child.kill()
+                    self._child.wait()
+                return True
             with self._exclusively(), users:
                 try:
                     fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     return False
-                found = self._running(wait=False)
-                if found is not None:
-                    self._shut_down(found.pid)
-            self._found = None
+                if (running := self._running(wait=False)) is not None:
+                    self._shut_down(running.pid)
             return True
 
     @contextlib.contextmanager
@@ -174,6 +178,9 @@ class Embedded:
 
     def _launch(self) -> _Postmaster:
         user = self._system_user()
+        if user is not None:
+            _let_through(self._data)
+            _let_through(_program("postgres").parent)
         self._initialise(user)
         self._clear_leftovers()
         folder = self._socket_folder(user)
@@ -214,8 +221,6 @@ class Embedded:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         if user is not None:
-            _let_through(self._data)
-            _let_through(_program("postgres").parent)
             os.chown(fresh, user.pw_uid, user.pw_gid)
         command = [str(_program("initdb")), "-D", str(fresh), "-U", "postgres", "--auth=trust", "--encoding=UTF8"]
         command += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-instructions"]
@@ -251,6 +256,9 @@ class Embedded:
                 state = folder.lstat()
                 if state.st_uid != (user.pw_uid if user else os.getuid()) or state.st_mode & 0o077 or folder.is_symlink():
                     raise StoreUnavailable(f"{folder} belongs to somebody else: remove it, or use a data folder with a shorter path")
+            # Left by a server that was killed: its number may be another program's now, and PostgreSQL would then refuse to start.
+            for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
+                (folder / name).unlink(missing_ok=True)
             return folder
         raise StoreUnavailable(f"the path {self._data} is too long for a database socket: use a shorter data folder")
 
