@@ -51,7 +51,7 @@ def write(tmp_path: Path) -> Callable[[str, str | bytes], Path]:
 
 
 @pytest.fixture
-def tenant(tmp_path: Path, store) -> Tenant:
-    folder = tmp_path / "shop"
-    (folder / "knowledge").mkdir(parents=True)
-    return Tenant(id=TenantId(store.tenant if hasattr(store, "tenant") else "shop"), name="Shop", folder=folder)
+def shop(tmp_path: Path, tenant: TenantId) -> Tenant:
+    """A tenant of its own, with an empty folder."""
+    (tmp_path / "knowledge").mkdir()
+    return Tenant(id=tenant, name="Shop", folder=tmp_path)

@@ -11,7 +11,10 @@ from frontdesk.knowledge.sentences import sentences
         ("Ask Mr. Smith at 5 p.m. on Monday. He knows No. 5 best.", ["Ask Mr. Smith at 5 p.m. on Monday.", "He knows No. 5 best."]),
         ("We close at 5 p.m. You can call earlier.", ["We close at 5 p.m.", "You can call earlier."]),
         ("J. R. Smith lives in the U.S. The tax is 5.5%.", ["J. R. Smith lives in the U.S.", "The tax is 5.5%."]),
-        ("Bitte bis 3. Mai zahlen. Danach kostet es, z. B. am Montag, 5 EUR.", ["Bitte bis 3. Mai zahlen.", "Danach kostet es, z. B. am Montag, 5 EUR."]),
+        (
+            "Bitte bis 3. Mai zahlen. Danach kostet es, z. B. am Montag, 5 EUR.",
+            ["Bitte bis 3. Mai zahlen.", "Danach kostet es, z. B. am Montag, 5 EUR."],
+        ),
         ("Take plan B. The rest is free.", ["Take plan B.", "The rest is free."]),
         ("The fee (see No. 3. of the list) is €5. Done!", ["The fee (see No. 3. of the list) is €5.", "Done!"]),
         ("退款需要三天。请等待。", ["退款需要三天。", "请等待。"]),

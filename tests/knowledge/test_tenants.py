@@ -117,7 +117,7 @@ def test_a_folder_without_tenants_and_a_tenants_own_folder_are_told_apart(tmp_pa
 
 def test_faq_pairs_come_from_yaml_csv_and_jsonl_in_order(tmp_path, write):
     write("faq.yaml", "- {question: 'How?', answer: 007}\n- question: When?\n  answer: |\n    Now.\n")
-    write("faq.csv", "answer,question\n\"Here, there\",Where?\n")
+    write("faq.csv", 'answer,question\n"Here, there",Where?\n')
     write("faq.jsonl", '{"question": "Who?", "answer": "We."}\n\n{"question": "who? ", "answer": "We."}\n')
     assert [(p.question, p.answer) for p in load_faq(tmp_path)] == [
         ("How?", "007"),

@@ -169,7 +169,7 @@ def _answer(suffix: str, content: bytes) -> dict[str, Any]:
     except RecursionError:
         return {"error": "it is nested too deeply; save it again from the program that made it", "fatal": True}
     except Exception as error:  # noqa: BLE001 - hostile files raise anything; the child must answer for this one and live for the next
-        return {"error": f"it cannot be read ({type(error).__name__}); save it again from the program that made it", "fatal": True}
+        return {"error": f"it cannot be read ({type(error).__name__}); save it again from the program that made it"}
 
 
 def _receive(source: BinaryIO) -> bytes | None:

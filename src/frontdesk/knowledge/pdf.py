@@ -36,8 +36,8 @@ _MIN_LETTER: Final = 2.0  # points; nobody reads smaller type, but a machine doe
 _BOLD = re.compile(r"bold|black|heavy|demi", re.I)
 _PAGE_NUMBER = re.compile(r"\W*(?:(?:page|seite|página|pagina|p\.)\s*)?\d{1,4}(?:\s*(?:of|/|von|de|di|sur)\s*\d{1,4})?\W*", re.I)
 _END = re.compile(r"""[.!?:;…]["'”’)\]]*$""")
+_UNKNOWN = re.compile(r"\(cid:\d+\)")
 _HYPHEN = re.compile(r"(\w+)[-‐]$")
-_TERMINAL = (".", ":", ";", ",")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +124,8 @@ def read_pdf(content: bytes) -> Parsed:
     ) as error:
         raise BadDocument(f"the PDF is damaged ({type(error).__name__}); save it again from the program that made it") from None
     items = list(_without_furniture(pages, heights))
+    if items and not any(re.search(r"\w\w", item.text if isinstance(item, _Line) else str(item.cells)) for item in items):
+        raise BadDocument("its fonts do not say which letters they draw; run text recognition (OCR) on it first")
     if not items:
         raise BadDocument("the PDF holds no text, only pictures of it; run text recognition (OCR) on it first")
     blocks = _Builder(items).blocks()
@@ -257,7 +259,8 @@ def _lines(words: Sequence[dict[str, Any]], page: int) -> Iterator[_Line]:
         bold = sum(len(w["text"]) for w in row if _BOLD.search(str(w["fontname"]))) >= 0.9 * letters
         pieces: list[_Piece] = []
         for word in row:
-            text = visible(word["text"])
+            # A letter whose font says nothing about it: at the start of a line it is a bullet.
+            text = visible(_UNKNOWN.sub("" if pieces else "•", word["text"]))
             if pieces and word["x0"] - pieces[-1].right < 1.2 * size:
                 pieces[-1] = _Piece(text=f"{pieces[-1].text} {text}", left=pieces[-1].left, right=word["x1"])
             elif text.strip():

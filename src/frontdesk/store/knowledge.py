@@ -208,4 +208,6 @@ def _passage(row: Any) -> Passage:
 
 
 def _table(grid: Any) -> Table:
-    return Table(header=tuple(grid["header"]), rows=tuple(tuple(row) for row in grid["rows"]), caption=grid["caption"])
+    return Table(
+        header=tuple(grid["header"]), rows=tuple(tuple(row) for row in grid["rows"]), caption=grid["caption"], notes=grid.get("notes", "")
+    )
