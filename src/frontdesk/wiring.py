@@ -12,6 +12,7 @@ from typing import Any
 from frontdesk.desk.briefing import Briefings
 from frontdesk.desk.desk import Desk
 from frontdesk.desk.dynamic import Dynamic
+from frontdesk.desk.phrasing import Phrasing
 from frontdesk.desk.reading import Reader
 from frontdesk.desk.recording import FrontOffice
 from frontdesk.domain.tenancy import Role, Tenant, TenantId
@@ -113,7 +114,7 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
         library = Library(store, embedder, max_bytes=settings.max_upload_bytes)
         reader = Reader(embedder)
         briefings = Briefings(store=store, embedder=embedder, reader=reader, catalogs=catalogs)
-        desk = Desk(briefings=briefings, reader=reader, library=library, dynamic=Dynamic(), tenants=served)
+        desk = Desk(briefings=briefings, reader=reader, library=library, dynamic=Dynamic(), phrasing=Phrasing(model), tenants=served)
         front_office = FrontOffice(store=store, desk=desk, tenants=served, settings=settings)
         yield Office(
             settings=settings,

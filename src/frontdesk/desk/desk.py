@@ -17,6 +17,7 @@ from frontdesk.desk.faq import from_faq
 from frontdesk.desk.handoff import Category, hand_off
 from frontdesk.desk.intent import Intent
 from frontdesk.desk.knowledge import from_documents
+from frontdesk.desk.phrasing import Phrasing
 from frontdesk.desk.reading import Evidence, Question, Reader
 from frontdesk.desk.understanding import Part, parts_of
 from frontdesk.desk.units import UnitKind
@@ -58,13 +59,21 @@ class Desk:
     """Answers one tenant's customer from that tenant's sources."""
 
     def __init__(
-        self, *, briefings: Briefings, reader: Reader, library: Library, dynamic: Dynamic, tenants: dict[TenantId, Tenant]
+        self,
+        *,
+        briefings: Briefings,
+        reader: Reader,
+        library: Library,
+        dynamic: Dynamic,
+        phrasing: Phrasing,
+        tenants: dict[TenantId, Tenant],
     ) -> None:
         self._briefings = briefings
         self._reader = reader
         self._library = library
         self._dynamic = dynamic
         self._tenants = tenants
+        self._phrasing = phrasing
 
     async def turn(self, *, tenant: Tenant, caller: Caller, conversation: Conversation, message: str) -> AsyncGenerator[Event]:
         """The events of one turn; the last is ReplySent.
@@ -80,15 +89,8 @@ class Desk:
                 yield event
                 if isinstance(event, ReplySent):
                     return
-        if intent.route is Route.HANDOFF or _insists(conversation, message, intent):
-            category = _category(intent)
-            handed = hand_off(tenant, conversation, message, category)
-            yield handed
-            async for event in _say(_plain(Route.HANDOFF, handed.promised, confidence=intent.confidence), handoff=True):
-                yield event
-            return
-        if intent.name == "refuse/emergency":
-            async for event in _say(_plain(Route.REFUSE, briefing.phrases.say("emergency"), confidence=intent.confidence)):
+        if intent.route is Route.HANDOFF or intent.name == "refuse/emergency" or _insists(conversation, message, intent):
+            async for event in self._pass_on(briefing, conversation, message, intent):
                 yield event
             return
 
@@ -106,6 +108,9 @@ class Desk:
                 yield event
 
         draft, gaps = _compose(briefing, conversation, intent, answers)
+        draft, wording = await self._phrasing.of(message, draft)
+        for event in wording:
+            yield event
         for gap in gaps:
             yield gap
         if intent.anger > 0.6 and draft.route in _LIVELINESS:
@@ -116,14 +121,27 @@ class Desk:
         async for event in _say(draft):
             yield event
 
-    async def _look_up(self, tenant: Tenant, briefing: Briefing, part: Part, intent: Intent, answers: list[Answer]) -> AsyncGenerator[Event]:
+    async def _pass_on(self, briefing: Briefing, conversation: Conversation, message: str, intent: Intent) -> AsyncGenerator[Event]:
+        """Nothing is looked up: the customer needs a human, or the emergency services."""
+        if intent.name == "refuse/emergency":
+            async for event in _say(_plain(Route.REFUSE, briefing.phrases.say("emergency"), confidence=intent.confidence)):
+                yield event
+            return
+        handed = hand_off(briefing.tenant, conversation, message, _category(intent))
+        yield handed
+        async for event in _say(_plain(Route.HANDOFF, handed.promised, confidence=intent.confidence), handoff=True):
+            yield event
+
+    async def _look_up(
+        self, tenant: Tenant, briefing: Briefing, part: Part, intent: Intent, answers: list[Answer]
+    ) -> AsyncGenerator[Event]:
         """Reads the tenant's sources (and those of the lines behind a front door) for one part of the message."""
         best: tuple[Question, list[Evidence]] | None = None
         for reading in part.readings:
             question = await self._reader.question(reading)
             ranked: list[Evidence] = []
             for line in (tenant, *(self._tenants[t] for t in tenant.lines if t in self._tenants)):
-                hits = await self._library.search(line.id, reading, limit=PASSAGES, vector=question.vector)
+                hits = await self._library.search(line.id, reading, limit=PASSAGES, vector=question.search)
                 if line is tenant or hits:
                     yield PassagesRetrieved(
                         question=reading, passages=tuple(h.passage.id for h in hits), scores=tuple(round(h.score, 4) for h in hits)

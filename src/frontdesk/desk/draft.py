@@ -15,6 +15,10 @@ class Sentence:
     text: str
     proofs: tuple[str, ...] = ()
     factual: bool = True
+    stiff: bool = False
+    """True for a fact in the form "row, column: value", which a sentence would say better."""
+    needed: str = ""
+    """The words of a stiff fact that its wording must keep: row, column and value."""
 
 
 @dataclass(frozen=True, kw_only=True)

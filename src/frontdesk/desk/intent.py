@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,7 @@ _NAMED = 0.3  # a kind whose likeliest name is below this was guessed from scrap
 _CLEAR_UNKNOWN = 0.9  # for a message of mostly unknown words, such as the name of a product
 _HUMAN = 0.5
 _SURE = 0.6  # for one sentence to decide over the whole message
+_EMBEDDED: WeakKeyDictionary[Embedder, dict[str, NDArray[np.float32]]] = WeakKeyDictionary()
 _ROUTES = {route.value: route for route in Route}
 
 
@@ -129,7 +131,7 @@ class IntentRecognizer:
         """
         lines = list(support_set() if utterances is None else utterances)
         lines += _composed(lines, random.Random(seed))  # noqa: S311 - a repeatable choice of training rows, nothing secret
-        vectors = await embedder.embed([line.text for line in lines])
+        vectors = await _embedded_once(lines, embedder)
         questions = await embedder.embed(list(material.questions))
         operations = await embedder.embed(list(material.operations))
         passages = material.passage_vectors if material.passage_vectors is not None else await embedder.embed(list(material.passages))
@@ -179,6 +181,14 @@ class IntentRecognizer:
                 return cls(IntentHead.from_bytes(archive["head"].tobytes()), own)
         except (ValueError, KeyError, OSError, EOFError) as e:
             raise BadInput("this is not a trained intent recogniser: sync the tenant again") from e
+
+
+async def _embedded_once(lines: Sequence[Utterance], embedder: Embedder) -> Vectors:
+    """The support set is the same for every tenant, so each embedder sees it once."""
+    known = _EMBEDDED.setdefault(embedder, {})
+    fresh = list(dict.fromkeys(line.text for line in lines if line.text not in known))
+    known.update(zip(fresh, await embedder.embed(fresh), strict=True))
+    return np.stack([known[line.text] for line in lines])
 
 
 def _composed(lines: Sequence[Utterance], rng: random.Random) -> list[Utterance]:

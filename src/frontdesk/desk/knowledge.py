@@ -31,11 +31,16 @@ def from_documents(question: Question, ranked: Sequence[Evidence]) -> Draft:
     """A draft from the best evidence and what belongs to it. `ranked` holds only units of documents, the likeliest first."""
     best = ranked[0]
     chosen = _cells(question, ranked) if best.unit.kind is UnitKind.CELL else _sentences(question, ranked)
-    sentences = tuple(Sentence(text=text, proofs=(proof,)) for text, proof, _ in chosen)
+    sentences = tuple(_sentence(text, proof, unit) for text, proof, unit in chosen)
     return Draft(route=Route.KNOWLEDGE, sentences=sentences, confidence=best.probability, citations=tuple(_citations(chosen)))
 
 
 Chosen = list[tuple[str, str, Unit]]
+
+
+def _sentence(text: str, proof: str, unit: Unit) -> Sentence:
+    stiff = unit.kind is UnitKind.CELL
+    return Sentence(text=text, proofs=(proof,), stiff=stiff, needed=f"{unit.row} {unit.column} {unit.value}" if stiff else "")
 
 
 def _sentences(question: Question, ranked: Sequence[Evidence]) -> Chosen:

@@ -64,9 +64,12 @@ class Question:
     """A question as the reader sees it."""
 
     text: str
+    search: NDArray[np.float32]
+    """Its vector in the index's encoder."""
     vector: NDArray[np.float32]
+    """Its vector in the reader's encoder."""
     clauses: Vectors
-    """Vectors of the question's sentences; the whole question's own when there is only one."""
+    """The reader's vectors of the question's sentences; the whole question's own when there is only one."""
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -229,8 +232,12 @@ class Lexicon:
 class Reader:
     """Ranks the units of passages against a question."""
 
-    def __init__(self, embedder: Embedder, weights: ReadingModel | None = None, *, cache: int = 60_000) -> None:
+    def __init__(
+        self, embedder: Embedder, weights: ReadingModel | None = None, *, encoder: Embedder | None = None, cache: int = 60_000
+    ) -> None:
+        """`encoder` compares questions with units (see `training.reading_encoder`); without one, `embedder` does both jobs."""
         self._embedder = embedder
+        self._encoder = encoder or embedder
         self._model = weights or ReadingModel.shipped()
         self._cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._limit = cache
@@ -250,13 +257,14 @@ class Reader:
         whole = f"{context} {text}".strip()
         clauses = [c.strip() for c in re.split(r"(?<=[.!?;\n])\s+", whole) if len(content_words(c)) >= 2][:6] or [whole]
         vectors = await self.vectors([whole, *clauses])
-        return Question(text=whole, vector=vectors[0], clauses=vectors[1:])
+        base = vectors[0] if self._encoder is self._embedder else (await self._embedder.embed([whole]))[0]
+        return Question(text=whole, search=base, vector=vectors[0], clauses=vectors[1:])
 
     async def vectors(self, texts: Sequence[str]) -> Vectors:
-        """Vectors from the cache, computing those that are missing; shape (len(texts), dimensions)."""
+        """The reader's vectors, from the cache where they are known; shape (len(texts), dimensions)."""
         missing = list(dict.fromkeys(t for t in texts if t not in self._cache))
         if missing:
-            for text, row in zip(missing, await self._embedder.embed(missing), strict=True):
+            for text, row in zip(missing, await self._encoder.embed(missing), strict=True):
                 self._cache[text] = row
         rows = np.stack([self._cache[t] for t in texts])
         for text in texts:
@@ -288,6 +296,11 @@ class Reader:
         others = lexicon.siblings(named)
         rows = [_signs_of(question, u, f, by_text, lexicon, named, others) for u, f in zip(units, faces, strict=True)]
         return _relative(np.array(rows, dtype=np.float64), units)
+
+
+def face(unit: Unit) -> str:
+    """The text under which a unit is mainly compared: what it says, in its context."""
+    return _faces(unit)[0]
 
 
 def _faces(unit: Unit) -> tuple[str, str, str, str, str]:

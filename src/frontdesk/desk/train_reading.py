@@ -84,11 +84,11 @@ async def examples(reader: Reader, folder: Path = FOLDER) -> list[Example]:
         passages = passages_of(company)
         lexicon = Lexicon(passages)
         texts = [embedded_text(p) for p in passages]
-        vectors = await reader.vectors(texts)
+        vectors = await reader.embedder.embed(texts)
         words = [frozenset(content_words(search_text(p))) for p in passages]
         for row in company["questions"]:
             question = await reader.question(row["q"])
-            meaning = np.maximum(vectors @ question.vector, (vectors @ question.clauses.T).max(axis=1))
+            meaning = vectors @ question.search
             literal = np.array([lexicon.coverage(question.words, w) for w in words])
             order = np.argsort(-(1 / (20 + _ranks(meaning)) + 0.5 / (20 + _ranks(literal))))[:CANDIDATES]
             units = tuple(u for i in order for u in units_of(passages[int(i)]))

@@ -30,9 +30,10 @@ Precision = Literal["fp32", "int8"]
 _FUSED = "com.microsoft"
 
 
-def build(folder: Path, target: Path, precision: Precision) -> None:
+def build(folder: Path, target: Path, precision: Precision, adapter: Path | None = None) -> None:
     """Write the ONNX file for the model in `folder` (model.safetensors, config.json) to `target`.
 
+    `adapter` holds low-rank updates: for a weight `w`, `w.a` (rank, in) and `w.b` (out, rank), added as `w + w.b @ w.a`.
     int8 keeps weights in 8 bits per channel and quantises activations as they come (half the time, a small loss).
     Raises ModelMissing when the files are not those of a BERT encoder.
     """
@@ -40,9 +41,13 @@ def build(folder: Path, target: Path, precision: Precision) -> None:
     if config.get("model_type") != "bert" or config.get("hidden_act") != "gelu":
         raise ModelMissing(f"{folder} holds a {config.get('model_type')} model, not a BERT encoder: serve it with FRONTDESK_EMBEDDINGS_URL")
     weights = load_file(folder / "model.safetensors")
+    updates = load_file(adapter) if adapter is not None else {}
     prefix = "bert." if "bert.embeddings.LayerNorm.weight" in weights else ""
     try:
-        model = _Graph({k.removeprefix(prefix): v.astype(np.float32) for k, v in weights.items() if v.dtype.kind == "f"}, config).model()
+        plain = {k.removeprefix(prefix): v.astype(np.float32) for k, v in weights.items() if v.dtype.kind == "f"}
+        for name in {key[:-2] for key in updates}:
+            plain[name] = plain[name] + updates[f"{name}.b"].astype(np.float32) @ updates[f"{name}.a"].astype(np.float32)
+        model = _Graph(plain, config).model()
     except KeyError as e:
         raise ModelMissing(f"{folder / 'model.safetensors'} lacks the weight {e}: remove the model and pull it again") from e
     part = target.with_suffix(".part")

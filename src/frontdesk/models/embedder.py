@@ -51,12 +51,17 @@ class Token:
 class MiniLM:
     """A MiniLM sentence encoder (or another BERT of that shape) from a folder with model.safetensors, tokenizer.json and config.json."""
 
-    def __init__(self, path: Path, *, threads: int = 1, precision: bert_graph.Precision = "fp32", name: str = "") -> None:
-        """Load the model; the first time, its ONNX file is built beside the weights (about a second). Raises ModelMissing."""
+    def __init__(
+        self, path: Path, *, threads: int = 1, precision: bert_graph.Precision = "fp32", name: str = "", adapter: Path | None = None
+    ) -> None:
+        """Load the model; the first time, its ONNX file is built beside the weights (about a second). Raises ModelMissing.
+
+        `adapter`: low-rank updates of the weights, as `training.reading_encoder` makes them.
+        """
         self.name = name or path.name
         self._one_by_one = precision == "int8"  # its scale is per batch: alone, a text always gets the same vector
         self._tokenizer = _tokenizer(path)
-        self._session = _session(path, threads, precision)
+        self._session = _session(path, threads, precision, adapter)
         self.dimensions = int(self._session.get_outputs()[0].shape[1])
         self._short = ThreadPoolExecutor(1, "embed-short")
         self._long = ThreadPoolExecutor(1, "embed-long", initializer=_lower_priority)
@@ -214,13 +219,14 @@ def _tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def _session(path: Path, threads: int, precision: bert_graph.Precision) -> Any:
-    file = path / f"encoder-{bert_graph.VERSION}-{precision}.onnx"
+def _session(path: Path, threads: int, precision: bert_graph.Precision, adapter: Path | None) -> Any:
+    mark = f"-{registry.digest(adapter)[:12]}" if adapter is not None else ""
+    file = path / f"encoder-{bert_graph.VERSION}-{precision}{mark}.onnx"
     for last_try in (False, True):
         if not file.is_file():
             with registry.locked(path):
                 if not file.is_file():
-                    _build(path, file, precision)
+                    _build(path, file, precision, adapter)
         try:
             return onnxruntime.InferenceSession(file, _options(threads), providers=["CPUExecutionProvider"])
         except Exception as e:
@@ -230,9 +236,9 @@ def _session(path: Path, threads: int, precision: bert_graph.Precision) -> Any:
     raise AssertionError
 
 
-def _build(path: Path, file: Path, precision: bert_graph.Precision) -> None:
+def _build(path: Path, file: Path, precision: bert_graph.Precision, adapter: Path | None) -> None:
     try:
-        bert_graph.build(path, file, precision)
+        bert_graph.build(path, file, precision, adapter)
     except (OSError, ValueError) as e:
         raise ModelMissing(f"the model in {path} cannot be prepared ({e}): pull it again, and see that the folder can be written") from e
 
