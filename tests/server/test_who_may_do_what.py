@@ -44,6 +44,7 @@ TABLE = {
     ("GET", "/api/conversations/{conversation}"): Row(customer=True),
     ("GET", "/api/conversations/{conversation}/events"): Row(customer=True),
     ("POST", "/api/conversations/{conversation}/handoff"): Row(own=202, customer=True),
+    ("GET", "/api/me"): Row(foreign=200),
     ("GET", "/api/me/export"): Row(foreign=401),
     ("DELETE", "/api/me"): Row(foreign=401, audited=True),
     ("GET", "/api/conversations"): Row(staff=True, foreign=200),
