@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -149,6 +150,7 @@ class ToolCaller:
         self._seconds = seconds
         self._rendering = rendering or Rendering()
         self._breakers: dict[str, Breaker] = {}
+        self._shapes = {o.name: Draft202012Validator(_shape(o.response)) for o in catalog if o.response}
 
     async def call(
         self, operation: Operation, arguments: Mapping[str, Any], claims: Mapping[str, Any], *, idempotency_key: str | None = None
@@ -178,7 +180,7 @@ class ToolCaller:
                 retried=failed.retried,
             )
         elapsed = (self._clock() - start) * 1000
-        doubts = _doubts(operation, data)
+        doubts = self._doubts(operation, data)
         return ToolOutcome(
             call=ToolCall(name=operation.name, arguments=dict(checked.values), result=data),
             milliseconds=elapsed,
@@ -189,6 +191,12 @@ class ToolCaller:
             status=status,
             retried=retried,
         )
+
+    def _doubts(self, operation: Operation, data: Any) -> tuple[str, ...]:
+        """Where the answer differs from the document in shape. Lenient: unknown fields, missing fields and formats are no matter."""
+        shape = self._shapes.get(operation.name)
+        found = islice(shape.iter_errors(data), 3) if shape is not None else ()
+        return tuple(f"{error.json_path}: expected {error.validator_value}" for error in found)
 
     async def _guarded(
         self, operation: Operation, values: Mapping[str, Any], bound: Mapping[tuple[Place, str], Any], key: str | None
@@ -414,18 +422,6 @@ def _detail_of(text: str) -> str:
         if isinstance(found, str) and found.strip():
             return safe_detail(found)
     return ""
-
-
-def _doubts(operation: Operation, data: Any) -> tuple[str, ...]:
-    """Where the answer differs from the document in shape. Lenient: unknown fields, missing fields and formats are no matter."""
-    if not operation.response:
-        return ()
-    found = []
-    for error in Draft202012Validator(_shape(operation.response)).iter_errors(data):
-        found.append(f"{error.json_path}: expected {error.validator_value}")
-        if len(found) == 3:
-            break
-    return tuple(found)
 
 
 def _shape(schema: Mapping[str, Any]) -> dict[str, Any]:
