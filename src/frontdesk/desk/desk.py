@@ -94,19 +94,9 @@ class Desk:
                 yield event
             return
 
-        parts = parts_of(message, conversation, briefing.lexicon)[:MOST_PARTS]
-        yield QuestionUnderstood(parts=tuple(p.readings[0] for p in parts))
         answers: list[Answer] = []
-        for part in parts:
-            live = await self._dynamic.try_part(briefing, caller, conversation, part, intent)
-            for event in live.events:
-                yield event
-            if live.draft is not None:
-                answers.append(Answer(part=part, draft=live.draft))
-                continue
-            async for event in self._look_up(tenant, briefing, part, intent, answers):
-                yield event
-
+        async for event in self._answer_parts(briefing, caller, conversation, message, intent, answers):
+            yield event
         draft, gaps = _compose(briefing, conversation, intent, answers)
         draft, wording = await self._phrasing.of(message, draft)
         for event in wording:
@@ -120,6 +110,22 @@ class Desk:
             yield objection
         async for event in _say(draft):
             yield event
+
+    async def _answer_parts(
+        self, briefing: Briefing, caller: Caller, conversation: Conversation, message: str, intent: Intent, answers: list[Answer]
+    ) -> AsyncGenerator[Event]:
+        """Each thing that the message asks, from live data where that is what it takes, else from FAQ and documents."""
+        parts = parts_of(message, conversation, briefing.lexicon)[:MOST_PARTS]
+        yield QuestionUnderstood(parts=tuple(p.readings[0] for p in parts))
+        for part in parts:
+            live = await self._dynamic.try_part(briefing, caller, conversation, part, intent)
+            for event in live.events:
+                yield event
+            if live.draft is not None:
+                answers.append(Answer(part=part, draft=live.draft))
+                continue
+            async for event in self._look_up(briefing.tenant, briefing, part, intent, answers):
+                yield event
 
     async def _pass_on(self, briefing: Briefing, conversation: Conversation, message: str, intent: Intent) -> AsyncGenerator[Event]:
         """Nothing is looked up: the customer needs a human, or the emergency services."""

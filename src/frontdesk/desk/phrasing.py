@@ -46,7 +46,8 @@ class Phrasing:
         """The draft with its stiff sentences put into words where the model got it right, and what happened."""
         if self._model is None or not any(s.stiff for s in draft.sentences):
             return draft, []
-        sentences, events = [], []
+        sentences: list[Sentence] = []
+        events: list[Event] = []
         for sentence in draft.sentences:
             phrased = await self._one(self._model, question, sentence) if sentence.stiff else Phrased(sentence=sentence)
             sentences.append(phrased.sentence)
@@ -88,7 +89,7 @@ def unfaithful(said: str, fact: Sentence) -> str | None:
     if amounts - kept:
         return f"leaves out {sorted(amounts - kept)[0]}"
     mine = set(guardrails.content_words(said))
-    needed = [w for w in guardrails.content_words(fact.needed)]
+    needed = guardrails.content_words(fact.needed)
     missing = [w for w in needed if w not in mine]
     if len(missing) > len(needed) // 4:
         return f"leaves out {missing[0]}"

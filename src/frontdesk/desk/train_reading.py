@@ -98,7 +98,7 @@ async def examples(reader: Reader, folder: Path = FOLDER) -> list[Example]:
     return found
 
 
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.int64]:
+def _ranks(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     ranks = np.empty(len(values), dtype=np.int64)
     ranks[np.argsort(-values)] = np.arange(len(values))
     return ranks
