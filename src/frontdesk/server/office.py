@@ -9,6 +9,7 @@ from frontdesk.domain.conversation import ConversationId
 from frontdesk.domain.events import HandedOff, Recorded
 from frontdesk.domain.knowledge import Document
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
+from frontdesk.knowledge.library import SyncReport
 from frontdesk.settings import Settings
 from frontdesk.store.store import Store
 
@@ -35,13 +36,13 @@ class FrontOfficePort(Protocol):
 
 
 class LibraryPort(Protocol):
-    """A tenant's knowledge, as `knowledge.library.Library` keeps it. Reports are `SyncReport`s."""
+    """A tenant's knowledge, as `knowledge.library.Library` keeps it."""
 
-    async def sync(self, tenant: Tenant) -> Any:
+    async def sync(self, tenant: Tenant) -> SyncReport:
         """Reads the tenant's folder again."""
         ...
 
-    async def add(self, tenant: TenantId, source: str, content: bytes) -> Any:
+    async def add(self, tenant: TenantId, source: str, content: bytes) -> SyncReport:
         """Adds or replaces one document."""
         ...
 

@@ -25,7 +25,6 @@ from frontdesk.server.views import (
     AgentMessageIn,
     ConversationOut,
     DocumentOut,
-    Failure,
     KeyIn,
     NewKey,
     OwnerIn,
@@ -173,7 +172,7 @@ async def add_knowledge(request: Request, caller: Operator, desk: Shared, source
         raise BadField("source: a path like policies/returns.md, ending in .md, .html, .txt, .pdf or .docx.", "source")
     content = await _file(request, desk.office.settings.max_upload_bytes)
     await _audit(desk, caller, "knowledge.add", source, bytes=len(content))
-    report = _report(await desk.office.library.add(caller.tenant, source, content))
+    report = SyncOut.of(await desk.office.library.add(caller.tenant, source, content))
     if report.failed:
         raise BadDocument(f"{source}: {report.failed[0].reason}")
     return report
@@ -197,7 +196,7 @@ async def sync_knowledge(caller: Operator, desk: Shared) -> SyncOut:
         raise Conflict("A sync of this tenant is running: wait for it.")
     async with lock:
         await _audit(desk, caller, "knowledge.sync", str(caller.tenant))
-        return _report(await desk.office.library.sync(desk.office.tenants[caller.tenant]))
+        return SyncOut.of(await desk.office.library.sync(desk.office.tenants[caller.tenant]))
 
 
 @router.get("/gaps")
@@ -257,15 +256,3 @@ async def _file(request: Request, limit: int) -> bytes:
         if len(content) > limit:
             raise TooLarge(f"The file is larger than the {limit} bytes that are accepted.")
     return bytes(content)
-
-
-def _report(report: Any) -> SyncOut:
-    return SyncOut(
-        added=report.added,
-        changed=report.changed,
-        removed=report.removed,
-        unchanged=report.unchanged,
-        quarantined=report.quarantined,
-        failed=[Failure(source=source, reason=reason) for source, reason in report.failed],
-        embedded=report.embedded,
-    )

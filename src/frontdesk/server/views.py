@@ -25,6 +25,7 @@ from frontdesk.domain.events import (
 )
 from frontdesk.domain.knowledge import Citation, Document
 from frontdesk.domain.tenancy import Role
+from frontdesk.knowledge.library import SyncReport
 
 _FOR_CUSTOMERS = (
     ConversationOpened,
@@ -204,16 +205,38 @@ class Failure(BaseModel):
     reason: str
 
 
+class Quarantined(BaseModel):
+    """A passage that reads like an instruction to the model and therefore answers nothing."""
+
+    source: str
+    text: str
+
+
 class SyncOut(BaseModel):
-    """What a sync changed, as sources; `embedded` counts passages."""
+    """What a sync changed, as sources; `embedded` counts passages whose vector was computed, `reused` those whose was known."""
 
     added: list[str]
     changed: list[str]
     removed: list[str]
     unchanged: list[str]
-    quarantined: list[str]
+    quarantined: list[Quarantined]
     failed: list[Failure]
     embedded: int
+    reused: int
+
+    @classmethod
+    def of(cls, report: SyncReport) -> Self:
+        """The report of `knowledge.library`, for reading."""
+        return cls(
+            added=list(report.added),
+            changed=list(report.changed),
+            removed=list(report.removed),
+            unchanged=list(report.unchanged),
+            quarantined=[Quarantined(source=source, text=text) for source, text in report.quarantined],
+            failed=[Failure(source=source, reason=reason) for source, reason in report.failed],
+            embedded=report.embedded,
+            reused=report.reused,
+        )
 
 
 class NewKey(BaseModel):
