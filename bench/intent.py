@@ -3,8 +3,8 @@
     python -m bench.intent --data DIR [--only clinc150,banking77,hint3,router] [--json]
 
 `DIR` holds `clinc150/`, `banking77/` and `hint3/` as JSON lines of {text, label}; only training and validation files are read.
-The peer is what most would build first: logistic regression on the sentence vectors, abstaining below the probability that declines
-three quarters of the given out-of-scope training texts.
+Set OPENBLAS_NUM_THREADS=1 to measure one thread. The peer is what most would build first: logistic regression on the sentence
+vectors, abstaining below the probability that declines three quarters of the given out-of-scope training texts.
 """
 
 from __future__ import annotations
@@ -12,15 +12,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # before numpy: the bars are for one thread
-    os.environ.setdefault(_name, "1")
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
