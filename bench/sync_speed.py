@@ -24,9 +24,26 @@ from frontdesk.models.embedder import MiniLM
 from frontdesk.store import Store
 
 BAR = 35.0
-_SUBJECTS = (
-    ["account", "card", "transfer", "deposit", "loan", "branch", "statement", "payment", "fee", "refund", "limit", "policy", "claim", "cover", "order", "delivery", "parcel", "invoice"]
-)
+_SUBJECTS = [
+    "account",
+    "card",
+    "transfer",
+    "deposit",
+    "loan",
+    "branch",
+    "statement",
+    "payment",
+    "fee",
+    "refund",
+    "limit",
+    "policy",
+    "claim",
+    "cover",
+    "order",
+    "delivery",
+    "parcel",
+    "invoice",
+]
 _VERBS = ["covers", "includes", "excludes", "requires", "allows", "replaces", "confirms", "extends", "limits", "changes"]
 _ENDS = (
     "within {n} working days after the request",

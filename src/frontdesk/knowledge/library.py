@@ -165,7 +165,7 @@ class Library:
         vectors = list(await self._embedder.embed(asked)) if vector is None or len(asked) > 1 else [vector]
         if vector is not None:
             vectors[0] = np.asarray(vector, dtype=np.float32)
-        depth = limit if len(asked) == 1 else max(limit, searching.DEPTH)
+        depth = limit if len(asked) == 1 else searching.DEPTH
         rankings = await asyncio.gather(
             *(knowledge.search(text=text, vector=v, limit=depth) for text, v in zip(asked, vectors, strict=True))
         )
