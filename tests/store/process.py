@@ -17,6 +17,7 @@ from frontdesk.store.embedded import Embedded
 
 
 async def main(data: Path) -> None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, asyncio.current_task().cancel)
     store = await Store.open(Settings(data=data))
     try:
         server = Embedded(data)
@@ -26,7 +27,6 @@ async def main(data: Path) -> None:
         conversations = store.for_tenant(TenantId("acme")).conversations
         id = await conversations.open(key=KeyId("k"), customer=None, channel="api")
         print(f"ready {pid} {id}", flush=True)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, asyncio.current_task().cancel)
         lines = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
         with contextlib.suppress(asyncio.CancelledError):

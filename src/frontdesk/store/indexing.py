@@ -1,7 +1,7 @@
-"""Indexes of their own for tenants that grew large: HNSW over their vectors, GIN over their words. Small tenants are scanned exactly.
+"""A vector index of its own for each tenant that grew large (HNSW). Small tenants are scanned exactly.
 
 One index for all tenants would be filtered after its scan and lose recall for each of them; one table partition per tenant would make
-every new tenant a change of schema. Partial indexes cost nothing until a tenant needs them, and the planner finds them by itself.
+every new tenant a change of schema. A partial index costs nothing until a tenant needs it, and the planner finds it by itself.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from frontdesk.errors import FrontdeskError
 from frontdesk.store.database import SCHEMA, translated
 
 LARGE = 20_000
-"""Passages from which a tenant is searched by its own indexes."""
+"""Passages from which a tenant is searched by its own index."""
 _logger = logging.getLogger("frontdesk.store")
 
 
 class Indexer:
-    """Builds the indexes of large tenants in the background, as the owner of the tables."""
+    """Builds the vector indexes of large tenants in the background, as the owner of the tables."""
 
     def __init__(self, owner_url: str, *, large: int = LARGE) -> None:
         self._url = owner_url
@@ -55,7 +55,7 @@ class Indexer:
                     await self._ensure(connection, tenant, dimensions)
             self._done.add(tenant)
         except FrontdeskError as error:  # searching stays exact and right, only slower: tried again after the next change
-            _logger.warning("indexes of %s were not built: %s", tenant, error)
+            _logger.warning("the index of %s was not built: %s", tenant, error)
         finally:
             del self._tasks[tenant]
 
@@ -67,18 +67,18 @@ class Indexer:
         await connection.execute("select pg_advisory_lock(hashtextextended('frontdesk indexing', 0))")
         await connection.execute("set maintenance_work_mem = '512MB'")
         await connection.execute("set statement_timeout = 0")
-        vectors = sql.SQL("passage_vectors using hnsw ((embedding::halfvec({})) halfvec_ip_ops) with (m = 16, ef_construction = 128)")
-        words = sql.SQL("passage_words using gin (words) with (fastupdate = off)")
-        for name, what in ((f"hnsw_{digest}_{dimensions}", vectors.format(sql.Literal(dimensions))), (f"words_{digest}", words)):
-            await self._create(connection, name, what, tenant)
-        await connection.execute("analyze passage_vectors, passage_words")
+        await self._create(connection, f"hnsw_{digest}_{dimensions}", tenant, dimensions)
+        await connection.execute("analyze passage_vectors")
 
-    async def _create(self, connection: AsyncConnection[Any], name: str, what: sql.Composable, tenant: TenantId) -> None:
+    async def _create(self, connection: AsyncConnection[Any], name: str, tenant: TenantId, dimensions: int) -> None:
         find = "select indisvalid from pg_index where indexrelid = to_regclass(%s)"
         row = await (await connection.execute(find, [f"{SCHEMA}.{name}"])).fetchone()
         if row is not None and row[0]:
             return
         if row is not None:  # left unfinished by a crash
             await connection.execute(sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(name)))
-        statement = sql.SQL("create index concurrently {} on {} where tenant = {}")
-        await connection.execute(statement.format(sql.Identifier(name), what, sql.Literal(str(tenant))))
+        statement = sql.SQL(
+            "create index concurrently {} on passage_vectors using hnsw ((embedding::halfvec({})) halfvec_ip_ops)"
+            " with (m = 16, ef_construction = 128) where tenant = {}"
+        )
+        await connection.execute(statement.format(sql.Identifier(name), sql.Literal(dimensions), sql.Literal(str(tenant))))

@@ -53,8 +53,9 @@ values (%(tenant)s, %(id)s, %(document)s, %(hash)s, %(embedding)s::halfvec)
 
 -- name: add_words
 with added as (
-  insert into passage_words (tenant, id, document, words)
-  select tenant, id, document, words_of(search_text) from passages
+  insert into passage_words (tenant, id, document, words, terms)
+  select tenant, id, document, w.words, terms_of(tenant, w.words)
+  from passages, lateral (select words_of(search_text) as words offset 0) w
   where tenant = %(tenant)s and document = %(document)s and version = %(version)s and quarantine is null
   returning words
 ), counted as (
