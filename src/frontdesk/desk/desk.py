@@ -41,6 +41,8 @@ MOST_PARTS = 3
 """Questions of one message that are answered; more are rare and make a reply unreadable."""
 OVERRULES = 0.75
 """Evidence this good is an answer even where the router saw no question."""
+SURE = 0.8
+"""Confidence of the router from which an odd message is still what the router says."""
 GIVES_UP = 2
 """Unanswered turns in a row after which the desk offers to pass the conversation on."""
 _LIVELINESS = (Route.ELICIT, Route.DYNAMIC, Route.KNOWLEDGE, Route.FAQ)
@@ -81,7 +83,7 @@ class Desk:
         Raises StoreUnavailable and ModelUnavailable (embeddings). A language model that is down is no error: the desk quotes.
         """
         briefing = await self._briefings.of(tenant)
-        intent = await briefing.recognizer.read(message, self._reader.embedder)
+        intent = _greeted(briefing, message, await briefing.recognizer.read(message, self._reader.embedder))
         yield IntentRecognized(route=intent.route, name=intent.name, confidence=intent.confidence, scores=_top(intent))
 
         if conversation.pending is not None:
@@ -277,6 +279,17 @@ def _insists(conversation: Conversation, message: str, intent: Intent) -> bool:
     """The desk offered a human after repeated failure, and the customer says yes."""
     offered = conversation.failures >= GIVES_UP
     return offered and intent.name == "smalltalk/acknowledgement" and len(message.split()) <= 4
+
+
+def _greeted(briefing: Briefing, message: str, intent: Intent) -> Intent:
+    """A greeting for a few words that neither ask, nor count, nor name anything this tenant knows: a hello in another language."""
+    words = guardrails.content_words(message)
+    strange = not any(briefing.lexicon.frequency.get(w) for w in words)
+    few = len(message.split()) <= 4 and "?" not in message and not any(c.isdigit() for c in message)
+    unsure = intent.route not in (Route.HANDOFF, Route.SMALLTALK) and intent.name not in ("refuse/emergency", "refuse/injection")
+    if briefing.phrases.is_greeting(message) or (words and strange and few and unsure and intent.confidence < SURE):
+        return replace(intent, route=Route.SMALLTALK, name="smalltalk/greeting")
+    return intent
 
 
 def _top(intent: Intent) -> dict[str, float]:

@@ -13,6 +13,9 @@ from frontdesk.desk.handoff import reach
 from frontdesk.domain.tenancy import Tenant
 
 
+_QUOTED = re.compile(r"[\"“']([^\"”'.]{2,30})[\"”']")
+
+
 @cache
 def _shipped() -> Mapping[str, str]:
     text = (files("frontdesk.desk") / "prompts" / "phrases.yaml").read_text(encoding="utf-8")
@@ -35,6 +38,11 @@ class Phrases:
     def has(self, key: str) -> bool:
         """Whether there is a phrase of that name."""
         return key in self._phrases
+
+    def is_greeting(self, message: str) -> bool:
+        """Whether the message is one of the greetings that the persona quotes, which no general list can know."""
+        said = " ".join(re.findall(r"\w+", message.lower()))
+        return bool(said) and said in {" ".join(re.findall(r"\w+", g.lower())) for g in _QUOTED.findall(self._tenant.persona)}
 
     def team(self) -> str:
         """The sentence that offers a human, with a leading space."""

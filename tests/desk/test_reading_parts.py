@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from frontdesk.desk.draft import Sentence
+from frontdesk.desk.phrasing import unfaithful
+from frontdesk.desk.quantities import Dimension
+from frontdesk.desk.reading import Lexicon, expected_amounts
+from frontdesk.desk.understanding import leans_on_history, parts_of
+from frontdesk.desk.units import UnitKind, units_of
+from frontdesk.domain.conversation import Conversation, ConversationId, Speaker, TurnId, Utterance
+from frontdesk.domain.knowledge import DocumentId, Passage, PassageId, PassageKind, Table
+from frontdesk.domain.tenancy import TenantId
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+TABLE = Table(header=("Size", "Silver", "Gold"), rows=(("Up to 5 kg", "£4", "£3"), ("5 to 20 kg", "£9", "free")))
+
+
+def passage(kind: PassageKind, text: str, *, table: Table | None = None, title: str = "Sending parcels") -> Passage:
+    return Passage(
+        id=PassageId("p1"),
+        document=DocumentId("d"),
+        source="sending.md",
+        title=title,
+        kind=kind,
+        text=text,
+        headings=("Prices",),
+        table=table,
+    )
+
+
+def conversation(*said: str) -> Conversation:
+    spoken = tuple(
+        Utterance(speaker=Speaker.CUSTOMER if i % 2 == 0 else Speaker.DESK, text=t, turn=TurnId(str(i)), at=NOW) for i, t in enumerate(said)
+    )
+    return Conversation(id=ConversationId("c"), tenant=TenantId("t"), customer=None, opened_at=NOW, utterances=spoken)
+
+
+def lexicon() -> Lexicon:
+    text = "Up to 5 kg | £4 | £3\n5 to 20 kg | £9 | free"
+    return Lexicon([passage(PassageKind.TABLE, text, table=TABLE), passage(PassageKind.PROSE, "Gold members call a line of their own.")])
+
+
+def test_a_table_becomes_one_unit_for_each_filled_cell_with_its_row_and_column() -> None:
+    units = units_of(passage(PassageKind.TABLE, "", table=TABLE))
+    assert [(u.row, u.column, u.value) for u in units][:2] == [("Up to 5 kg", "Silver", "£4"), ("Up to 5 kg", "Gold", "£3")]
+    assert len(units) == 4
+
+
+def test_an_approved_answer_stays_whole() -> None:
+    (unit,) = units_of(passage(PassageKind.FAQ, "Yes. It takes two days.", title="Can I?"))
+    assert (unit.kind, unit.quote) == (UnitKind.FAQ, "Yes. It takes two days.")
+
+
+def test_the_columns_of_a_table_are_alternatives_to_each_other() -> None:
+    words = lexicon()
+    named = words.alternatives("what does gold pay")
+    assert named == {"gold"}
+    assert words.siblings(named) == {"silver"}
+
+
+@pytest.mark.parametrize(
+    ("question", "wanted"),
+    [
+        ("how much does it cost", Dimension.MONEY),
+        ("how long does it take", Dimension.TIME),
+        ("how heavy may it be", Dimension.WEIGHT),
+        ("what time do you close", Dimension.CLOCK),
+        ("how many of them", Dimension.COUNT),
+    ],
+)
+def test_a_question_says_what_kind_of_amount_answers_it(question: str, wanted: Dimension) -> None:
+    assert wanted in expected_amounts(question)
+
+
+def test_two_questions_in_one_message_are_two_parts() -> None:
+    parts = parts_of("When do you open on Sundays? And how much is a parcel of 3 kg to France?", conversation(), lexicon())
+    assert len(parts) == 2
+
+
+def test_a_story_with_one_question_is_one_part() -> None:
+    parts = parts_of("My parcel came back yesterday. It was wet. What can I do now about the damage?", conversation(), lexicon())
+    assert len(parts) == 1
+
+
+def test_a_follow_up_is_read_with_the_question_before_it_and_its_alternative_swapped() -> None:
+    before = conversation("What does a parcel of 3 kg cost with Silver?", "£4.")
+    (part,) = parts_of("and with gold?", before, lexicon())
+    assert part.follow_up
+    assert "silver" not in part.readings[0].lower()
+    assert "parcel" in part.readings[0]
+
+
+@pytest.mark.parametrize("text", ["and for gold?", "what about the second one?", "how long?", "is it free?"])
+def test_an_elliptic_message_leans_on_history(text: str) -> None:
+    assert leans_on_history(text)
+
+
+def test_a_full_question_stands_alone_even_late_in_a_conversation() -> None:
+    before = conversation("What does a parcel of 3 kg cost with Silver?", "£4.")
+    (part,) = parts_of("When does the counter in the main station open on public holidays?", before, lexicon())
+    assert not part.follow_up
+
+
+FACT = Sentence(text="Prices – 5 to 20 kg: Silver: £9.", needed="5 to 20 kg Silver £9", stiff=True)
+
+
+def test_a_faithful_wording_of_a_cell_is_accepted() -> None:
+    assert unfaithful("With Silver, the price for 5 to 20 kg is £9.", FACT) is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Silver costs £8 for 5 to 20 kg.", "With Gold, 5 to 20 kg cost £9.", "It costs £9", "Silver is £9, and 30 kg cost £12.", ""],
+)
+def test_a_wording_that_changes_drops_or_adds_is_refused(said: str) -> None:
+    assert unfaithful(said, FACT)
