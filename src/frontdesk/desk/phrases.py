@@ -12,7 +12,6 @@ import yaml
 from frontdesk.desk.handoff import reach
 from frontdesk.domain.tenancy import Tenant
 
-
 _QUOTED = re.compile(r"[\"“']([^\"”'.]{2,30})[\"”']")
 
 
