@@ -666,6 +666,7 @@ class FrontdeskChat extends HTMLElement {
   static TRIES = 3;
   static SLOW_MS = 15_000;
   static LOST_MS = 60_000;
+  static AWAY_MS = 30_000;
 
   #ui = null;
   #desk = null;
@@ -692,16 +693,15 @@ class FrontdeskChat extends HTMLElement {
     this.#build();
     this.#starting = this.#start();
     document.addEventListener("visibilitychange", this.#awake);
-    globalThis.addEventListener("online", this.#awake);
-    globalThis.addEventListener("offline", this.#awake);
+    for (const event of ["online", "offline", "pageshow"]) globalThis.addEventListener(event, this.#awake);
+    globalThis.addEventListener("pagehide", this.#rest);
   }
 
   disconnectedCallback() {
-    this.#listening?.abort();
-    this.#listening = null;
+    this.#rest();
     document.removeEventListener("visibilitychange", this.#awake);
-    globalThis.removeEventListener("online", this.#awake);
-    globalThis.removeEventListener("offline", this.#awake);
+    for (const event of ["online", "offline", "pageshow"]) globalThis.removeEventListener(event, this.#awake);
+    globalThis.removeEventListener("pagehide", this.#rest);
   }
 
   attributeChangedCallback(name, before, now) {
@@ -781,7 +781,7 @@ class FrontdeskChat extends HTMLElement {
     this.#clear();
     this.#conversation = conversation;
     this.#ui.field.value = draft;
-    this.#show(this.#paged || Boolean(open ?? this.hasAttribute("data-open")));
+    this.#show(this.#paged || this.#shown || Boolean(open ?? this.hasAttribute("data-open")));
     if (!key) return this.#banner(WORDS.badKey);
     this.#learn();
     if (conversation) this.#listen();
@@ -793,8 +793,7 @@ class FrontdeskChat extends HTMLElement {
   }
 
   #clear() {
-    this.#listening?.abort();
-    this.#listening = null;
+    this.#rest();
     this.#conversation = null;
     this.#opening = null;
     this.#thread = new Thread();
@@ -922,12 +921,22 @@ class FrontdeskChat extends HTMLElement {
   #awake = () => {
     if (navigator.onLine === false) this.#banner(WORDS.offline);
     else if (this.#ui.banner.textContent === WORDS.offline) this.#banner("");
-    if (document.hidden) return;
+    clearTimeout(this.#resting);
+    if (document.hidden) return void (this.#resting = setTimeout(this.#rest, FrontdeskChat.AWAY_MS));
     this.#seen();
+    if (this.#conversation && !this.#listening) this.#listen();
     this.#hurry?.();
     if (navigator.onLine !== false) for (const item of this.#thread.items) if (item.status === "failed" && !item.final) this.#deliver(item);
   };
   #hurry = null;
+  #resting = 0;
+
+  /** Lets the stream go. A browser opens six connections to a desk, and pages that nobody looks at must not hold them all. */
+  #rest = () => {
+    clearTimeout(this.#resting);
+    this.#listening?.abort();
+    this.#listening = null;
+  };
 
   /** Follows the conversation for as long as it is this element's, through lost connections and sleeping tabs. */
   async #listen() {
@@ -1337,7 +1346,7 @@ class FrontdeskChat extends HTMLElement {
 }
 
 const clock = (at) => new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-const hidden = (text) => make("span", { class: "sr" }, `${text} `);
+const hidden = (text) => make("span", { class: "sr", dir: "auto" }, `${text} `);
 
 /** The customer's own words keep their lines and mean nothing else. */
 function asWritten(text) {
