@@ -77,7 +77,15 @@ class Pending:
     slot: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     choices: tuple[str, ...] = ()
+    values: tuple[Any, ...] = ()
+    """What the choices stand for, in the same order; empty when each stands for itself."""
     expires_at: datetime | None = None
+    words: str = ""
+    """What the customer said about the matter so far; the answer is worded for it."""
+    request: str = ""
+    """Which of the customer's messages began the matter; part of the idempotency key of what is done in the end."""
+    tries: int = 0
+    """How often the question was asked in vain."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +102,8 @@ class Conversation:
     known: Mapping[str, Any] = field(default_factory=dict)
     """Slot values the customer gave in this conversation, by name."""
     calls: tuple[ToolCall, ...] = ()
+    acted: Mapping[str, ToolCall] = field(default_factory=dict)
+    """Calls that acted, by idempotency key: none of them is made a second time."""
     failures: int = 0
     """Turns in a row that the desk could not answer."""
     agent: str = ""

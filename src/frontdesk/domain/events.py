@@ -98,6 +98,8 @@ class ToolCalled(Event):
     writes: bool = False
     text: str = ""
     """The result as the platform rendered it; the only form in which a value may appear in a reply."""
+    key: str = ""
+    """Idempotency key of a call that acts."""
 
 
 @dataclass(frozen=True, kw_only=True)

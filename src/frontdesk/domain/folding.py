@@ -68,6 +68,7 @@ class _Folding:
         self._agent = ""
         self._utterances: list[Utterance] = []
         self._calls: list[Any] = []
+        self._acted: dict[str, Any] = {}
         self._known: dict[str, Any] = {}
         self._pending: tuple[TurnId, Any] | None = None
         self._gap: TurnId | None = None
@@ -79,7 +80,7 @@ class _Folding:
             ReplySent: self._replied,
             SlotRequested: self._requested,
             SlotFilled: lambda _, e: self._known.__setitem__(e.slot, e.value),
-            ToolCalled: lambda _, e: self._calls.append(e.call),
+            ToolCalled: self._called,
             KnowledgeGapFound: self._gap_found,
             TurnFailed: self._failed,
             TurnMerged: lambda r, _: self._merged.add(r.turn),
@@ -101,12 +102,18 @@ class _Folding:
             pending=self._pending[1] if self._pending else None,
             known=self._known,
             calls=tuple(self._calls),
+            acted=self._acted,
             failures=self._failures,
             merged=frozenset(self._merged),
         )
 
     def _say(self, recorded: Recorded, speaker: Speaker, text: str, **more: Any) -> None:
         self._utterances.append(Utterance(speaker=speaker, text=text, turn=recorded.turn, at=recorded.at, **more))
+
+    def _called(self, recorded: Recorded, event: ToolCalled) -> None:
+        self._calls.append(event.call)
+        if event.key:
+            self._acted[event.key] = event.call
 
     def _requested(self, recorded: Recorded, event: SlotRequested) -> None:
         self._pending = (recorded.turn, event.pending)
