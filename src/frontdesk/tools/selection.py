@@ -1,0 +1,276 @@
+"""Which operation a message is about, if any: by meaning, by words, by the values it holds, and by whether it asks or orders.
+
+Declines by default: a message about a rule, a greeting or another business gets no operation. Refuses to hear an order in a question such
+as "can I cancel?" or "what would I get back if I cancelled?".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from frontdesk.models.protocols import Embedder, Vectors
+from frontdesk.tools.lexicon import STOP, stem, words
+from frontdesk.tools.operation import Argument, Operation, words_of
+from frontdesk.tools.slots import kind_of
+from frontdesk.tools.understanding import extract
+
+SURE = 0.5
+"""From this score on a message counts as being about an operation."""
+CLEAR = 0.3
+"""Lead over the second that makes a choice clear; below it the desk should ask which of the two is meant."""
+
+
+class Mood(StrEnum):
+    """What a message does: it orders something, asks for something, or asks whether and how something could be done."""
+
+    ORDER = "order"
+    ASK = "ask"
+    WONDER = "wonder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """An operation that a message may be about. `score`: how likely it is about it at all, calibrated, in [0, 1]; `margin`: lead over the best rival."""
+
+    operation: Operation
+    score: float
+    margin: float = 0.0
+    features: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def chosen(self) -> bool:
+        """True when the message is about this operation, clearly enough to go on with it."""
+        return self.score >= SURE
+
+
+class Selector:
+    """Ranks a tenant's operations for messages. Make one per catalog; `prepare` embeds the operations once."""
+
+    def __init__(self, operations: Sequence[Operation], embedder: Embedder) -> None:
+        self._operations = tuple(operations)
+        self._embedder = embedder
+        self._lines: list[Vectors] = []
+        self._stems = [_stems_of(o) for o in self._operations]
+        seen = Counter(s for stems in self._stems for s in stems)
+        self._rarity = {s: math.log((1 + len(self._operations)) / n) for s, n in seen.items()}
+
+    async def prepare(self) -> None:
+        """Embeds what describes the operations. Raises ModelUnavailable."""
+        lines = [lines_of(o) for o in self._operations]
+        flat = [line for rows in lines for line in rows]
+        vectors = await self._embedder.embed(flat) if flat else np.zeros((0, self._embedder.dimensions), np.float32)
+        starts = np.cumsum([0, *(len(rows) for rows in lines)])
+        self._lines = [vectors[a:b] for a, b in pairwise(starts)]
+
+    async def rank(self, message: str, *, today: date, vector: Any = None) -> list[Choice]:
+        """All operations, best first. `vector`: the message's embedding, when the caller has it. Raises ModelUnavailable."""
+        if not self._operations:
+            return []
+        if not self._lines:
+            await self.prepare()
+        if vector is None:
+            vector = (await self._embedder.embed([message]))[0]
+        features = self._features(message, vector, today)
+        fit = [_weighted(RANK, f) for f in features]
+        order = sorted(range(len(fit)), key=lambda i: -fit[i])
+        ranked = []
+        for index in order:
+            rival = max((f for i, f in enumerate(fit) if i != index), default=fit[index] - 3.0)
+            known = {**features[index], "gap": max(-3.0, min(3.0, fit[index] - rival))}
+            score = 1 / (1 + math.exp(-_weighted(ABOUT, known)))
+            ranked.append(Choice(operation=self._operations[index], score=score, margin=fit[index] - rival, features=known))
+        return ranked
+
+    async def choose(self, message: str, *, today: date, vector: Any = None) -> Choice | None:
+        """The operation a message is about, or None when it is about none."""
+        ranked = await self.rank(message, today=today, vector=vector)
+        return ranked[0] if ranked and ranked[0].chosen else None
+
+    def _features(self, message: str, vector: Any, today: date) -> list[dict[str, float]]:
+        said = {stem(w) for w in re.findall(r"[^\W\d_]+", message.lower()) if w not in _IDLE}
+        mood = mood_of(message)
+        nearest = [float(np.sort(rows @ vector)[-1]) if len(rows) else 0.0 for rows in self._lines]
+        middle = [float(np.sort(rows @ vector)[-3:].mean()) if len(rows) else 0.0 for rows in self._lines]
+        shared = [self._shared(said, stems) for stems in self._stems]
+        out = []
+        for index, operation in enumerate(self._operations):
+            others = [n for i, n in enumerate(nearest) if i != index] or [0.0]
+            rivals = [s for i, s in enumerate(shared) if i != index] or [0.0]
+            values, codes = _values(operation, message, today)
+            out.append(
+                {
+                    "nearest": nearest[index],
+                    "middle": middle[index],
+                    "lead": max(-0.3, min(0.3, nearest[index] - max(others))),
+                    "words": shared[index],
+                    "word_lead": max(-0.5, min(0.5, shared[index] - max(rivals))),
+                    "values": values,
+                    "codes": codes,
+                    **_generality(message),
+                    "personal": float(operation.needs_customer and bool(_PERSONAL.search(message.lower()))),
+                    **_mood_features(operation, mood, message),
+                }
+            )
+        return out
+
+    def _shared(self, said: set[str], stems: frozenset[str]) -> float:
+        """Share of a message's telling words that describe the operation, rare ones counting more."""
+        weight = sum(self._rarity.get(s, _UNKNOWN) for s in said)
+        return sum(self._rarity[s] for s in said & stems) / weight if weight else 0.0
+
+
+RANK: Mapping[str, float] = {
+    "nearest": 1.362, "middle": 1.361, "lead": 1.741, "words": 1.511, "word_lead": 1.653, "values": 0.859, "codes": 0.101,
+    "personal": 0.262, "order_write": 0.747, "order_read": -0.747, "wonder_write": -0.442, "wonder_read": 0.442, "ask_write": -1.049,
+    "own_verb": 0.514,
+}  # fmt: skip
+"""Which operation, given that it is one. Fitted by `python -m bench.tools_selection`."""
+ABOUT: Mapping[str, float] = {
+    "bias": -2.181, "nearest": 0.886, "middle": 0.689, "lead": 0.35, "words": -0.16, "word_lead": -0.193, "values": 1.031, "codes": 0.143,
+    "defines": -1.665, "live": 1.859, "mine": 1.235, "short": -0.47, "personal": 0.368, "order_write": 1.12, "order_read": -0.06,
+    "wonder_write": -1.199, "wonder_read": -0.851, "ask_write": -0.042, "own_verb": 0.132, "gap": 0.841,
+}  # fmt: skip
+"""Whether a message is about its best operation at all. Fitted by the same."""
+
+
+def _weighted(weights: Mapping[str, float], features: Mapping[str, float]) -> float:
+    return weights.get("bias", 0.0) + sum(weights.get(name, 0.0) * value for name, value in features.items())
+
+
+_UNKNOWN = 1.0
+"""Weight of a word that describes no operation: it speaks against all of them."""
+_IDLE = STOP | words(
+    "do does did can could will can't have has had get got want need like much many any some hi hello thanks now today up out about go am"
+)
+_PERSONAL = re.compile(r"\b(?:my|mine|i|i'm|i've|me|our|we)\b")
+_WONDER = re.compile(
+    r"^\W*(?:so |and |but |also |hi |hello |please tell me )*(?:can|could|may|might|am|are|is it|do|does|would|should|what|how|when|where|why|which|who|if)\b"
+)
+_ORDER = re.compile(
+    r"^\W*(?:(?:hi|hello|hey|ok|okay|so|and|then|yes|now)\W+)*(?:please\s+|just\s+|kindly\s+)*"
+    r"(?:(?:can|could|would|will) you (?:please |kindly |just )?|i(?:'d| would) like (?:you )?to |i (?:want|need|wish|have) (?:you )?to |"
+    r"i wanna |let's |help me (?:to )?|i(?:'d| would) like (?:a|an|another|my|the) |i (?:want|need) (?:a|an|another|more|my|the|some) )?(\w+)"
+)
+_SHOWING = words("show list tell give get check find look see know what which when where how display read send")
+_DOING = words(
+    "cancel book change move order buy pay block freeze stop renew extend reserve report submit switch transfer send update remove delete "
+    "add create open close make file register subscribe unsubscribe return exchange replace reschedule upgrade downgrade start end set put "
+    "turn activate deactivate apply claim confirm request settle lock unlock reset schedule arrange prolong swap modify correct refund"
+)
+
+
+_DEFINES = re.compile(
+    r"^\W*(?:what (?:is|are) (?:an? )(?!\w+ (?:price|cost|balance|status))|what does .{1,40} mean|what do you mean|how (?:do|does) .{1,40} work|who (?:is|are|owns|wrote|runs)|"
+    r"what kind of|do you (?:have to|take|accept|treat|charge|offer|allow|support)|is (?:your|it) (?!\w+ (?:open|free|available))|are you\b)"
+)
+_LIVE = re.compile(
+    r"\b(?:now|right now|today|tonight|tomorrow|currently|at the moment|latest|last|next|this (?:week|month|year)|yet|still|left|already|"
+    r"monday|tuesday|wednesday|thursday|friday|saturday|sunday)\b|\d"
+)
+
+
+def _generality(message: str) -> dict[str, float]:
+    """Whether a message speaks of a thing in general or of how it stands now."""
+    said = message.lower().replace("’", "'")
+    return {
+        "defines": float(_DEFINES.search(said) is not None),
+        "live": float(_LIVE.search(said) is not None),
+        "mine": float(re.search(r"\b(?:my|mine|have i|do i have|i have|did i|i owe|for me|send me|show me)\b", said) is not None),
+        "short": float(len(said.split()) <= 2),
+    }
+
+
+def mood_of(message: str) -> Mood:
+    """ORDER for "cancel it", "please book", "can you block my card"; WONDER for "can I cancel?", "how do I..."; ASK for the rest."""
+    said = message.lower().replace("’", "'")
+    order = _ORDER.match(said)
+    if order and order[1] in _DOING and not re.match(r"^\W*(?:how|what|when|where|why|which|who)\b", said):
+        return Mood.ORDER
+    if re.search(r"\bplease (?:" + "|".join(sorted(_DOING)) + r")\b", said):
+        return Mood.ORDER
+    if order and order[0].rstrip().endswith(order[1]) and re.search(r"\bi(?:'d like| would like| want| need)\b", order[0]):
+        return Mood.ORDER
+    wonders = re.search(
+        r"^\W*(?:can|could|may|am|are|do|does|should|would|is|what|how)\b.{0,40}\b(?:i|we|you|one|someone|it possible|allowed|happens?|if|to)\b",
+        said,
+    )
+    asks_how = re.match(
+        r"^\W*(?:how (?:do|can|could|does|to|long does)|can (?:i|we)|may i|am i (?:allowed|able)|do (?:i|you)|is it possible|what (?:happens|is an?|if))\b",
+        said,
+    )
+    return Mood.WONDER if wonders and asks_how else Mood.ASK
+
+
+def lines_of(operation: Operation) -> list[str]:
+    """What describes an operation, as lines to compare messages with: summary, sentences, name, and questions made of its arguments."""
+    sentences = [s.strip() for s in re.split(r"(?<=[.!?;])\s+", operation.description) if len(s.strip()) > 3]
+    lines = [operation.summary, *sentences[:6], words_of(operation.name), *_as_said(operation)]
+    enums = [a for a in operation.askable if a.enum]
+    for argument in enums[:2]:
+        shown = [words_of(str(v)) for v in argument.enum[:4]]
+        lines += [f"{operation.summary}: {value}" for value in shown[:2]]
+    asked = [a.label for a in operation.askable]
+    if asked:
+        lines.append(f"{operation.summary} by {', '.join(asked[:4])}")
+    fields = [words_of(name) for name in operation.response.get("properties", {})][:8]
+    if fields:
+        lines.append(f"{operation.summary}: {', '.join(fields)}")
+    return list(dict.fromkeys(line for line in lines if line))[:14]
+
+
+def _as_said(operation: Operation) -> list[str]:
+    """The summary as a customer would put it: "List the open claims" -> "what are my open claims?"."""
+    verb, _, rest = operation.summary.partition(" ")
+    own = re.sub(r"^(?:the|a|an)\s+|\bthe (?:signed-in )?(?:customer|member|patient|person|user)'?s?\s+", "", rest.strip(". "))
+    own = re.sub(r"\s+of (?:the )?(?:signed-in )?(?:customer|member|patient|person|user|account)\b", "", own)
+    if not own:
+        return []
+    whose = "my" if operation.needs_customer else "the"
+    if operation.writes:
+        return [f"please {verb.lower()} {whose} {own}", f"I want to {verb.lower()} {own}"]
+    return [f"what is {whose} {own}?", f"tell me {whose} {own}"]
+
+
+def _stems_of(operation: Operation) -> frozenset[str]:
+    parts = [operation.summary, operation.description, words_of(operation.name), *(_argument_words(a) for a in operation.askable)]
+    parts += [words_of(name) for name in operation.response.get("properties", {})]
+    return frozenset(stem(w) for w in re.findall(r"[^\W\d_]+", " ".join(parts).lower()) if w not in _IDLE)
+
+
+def _argument_words(argument: Argument) -> str:
+    return f"{argument.label} {argument.description} {' '.join(words_of(str(v)) for v in argument.enum[:30])}"
+
+
+def _values(operation: Operation, message: str, today: date) -> tuple[float, float]:
+    """Share of the required arguments that the message gives, and whether it holds a code of the operation's own form."""
+    if not operation.askable:
+        return 0.0, 0.0
+    found = {n: f for n, f in extract(operation, message, today=today).items() if f.confidence >= 0.7}
+    needed = operation.required or operation.askable
+    named = [a for a in needed if a.name in found and kind_of(a) not in ("words", "flag")]
+    codes = any(kind_of(a) == "code" and any(c.isdigit() for c in str(found[a.name].value)) for a in operation.askable if a.name in found)
+    return len(named) / len(needed), float(codes)
+
+
+def _mood_features(operation: Operation, mood: Mood, message: str) -> dict[str, float]:
+    said = {stem(w) for w in re.findall(r"[^\W\d_]+", message.lower())}
+    verb = stem(re.split(r"\W+", operation.summary.lower())[0])
+    does = operation.writes
+    return {
+        "order_write": float(does and mood is Mood.ORDER),
+        "order_read": float(not does and mood is Mood.ORDER),
+        "wonder_write": float(does and mood is Mood.WONDER),
+        "wonder_read": float(not does and mood is Mood.WONDER),
+        "ask_write": float(does and mood is Mood.ASK),
+        "own_verb": float(does and verb in said),
+    }
