@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from weakref import WeakKeyDictionary
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,7 +180,7 @@ class IntentRecognizer:
             with np.load(io.BytesIO(raw), allow_pickle=False) as archive:
                 own = {name.removeprefix("own_"): archive[name].astype(np.float32) for name in archive.files if name.startswith("own_")}
                 return cls(IntentHead.from_bytes(archive["head"].tobytes()), own)
-        except (ValueError, KeyError, OSError, EOFError) as e:
+        except (ValueError, KeyError, OSError, EOFError, BadZipFile) as e:
             raise BadInput("this is not a trained intent recogniser: sync the tenant again") from e
 
 

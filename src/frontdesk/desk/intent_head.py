@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.linalg import lapack
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score, roc_auc_score
+from threadpoolctl import threadpool_limits
 
 from frontdesk.errors import BadInput
 from frontdesk.models.protocols import Embedder, Vectors
@@ -100,7 +100,7 @@ class _Wording:
         columns: list[NDArray[np.int32]] = []
         values: list[Floats] = []
         for text in texts:
-            counts = Counter(filter(None.__ne__, map(self._place.get, _terms(text))))
+            counts = Counter(self._place[term] for term in _terms(text) if term in self._place)
             places = np.fromiter(counts.keys(), np.int32, len(counts))
             weights = (1 + np.log(np.fromiter(counts.values(), np.float32, len(counts)))) * self.rarity[places]
             for part in (places < self._words, places >= self._words):
@@ -181,7 +181,8 @@ class IntentHead:
             or len(oos_texts) != (0 if oos_vectors is None else len(oos_vectors))
         ):
             raise BadInput("training an intent head needs at least one text, and one label and one vector for each text")
-        return _Training([*texts, *oos_texts], list(labels), _stacked(vectors, oos_vectors), seed).head()
+        with threadpool_limits(1, user_api="blas"):  # a customer may be waiting for the other core
+            return _Training([*texts, *oos_texts], list(labels), _stacked(vectors, oos_vectors), seed).head()
 
     def predict(self, texts: Sequence[str], vectors: Vectors) -> list[Prediction]:
         """One prediction per text, in order. Raises BadInput for vectors of another shape than in training."""
@@ -216,7 +217,7 @@ class IntentHead:
                 state = {name: archive[name] for name in archive.files}
             facts = json.loads(state.pop("facts").tobytes())
             return cls(state=state, wording=_Wording(facts.pop("terms"), state["rarity"]), facts=facts)
-        except (ValueError, KeyError, OSError, EOFError) as e:
+        except (ValueError, KeyError, OSError, EOFError, BadZipFile) as e:
             raise BadInput("this is not a trained intent head: train it again") from e
 
     def _measure(self, texts: Sequence[str], blocks: Floats) -> tuple[Floats, Floats]:
@@ -329,6 +330,8 @@ class _Training:
             np.full(len(given), share / max(1, len(given))),
         ]
         mean, spread = signals.mean(axis=0), signals.std(axis=0) + 1e-6
+        from sklearn.linear_model import LogisticRegression  # half of the program's start-up, and seldom needed
+
         model = LogisticRegression(C=1.0, max_iter=500, random_state=self.seed)
         model.fit((signals - mean) / spread, truth, sample_weight=weight * len(inside))
         scope = {"mean": mean, "spread": spread, "weights": model.coef_[0]}
@@ -462,6 +465,8 @@ def _figures(found: Sequence[Prediction], labels: Sequence[str], threshold: floa
     both = mine.any() and not mine.all()
     best = [p.label for p, inside in zip(found, mine, strict=True) if inside]
     truth = [label for label in labels if label != OUT_OF_SCOPE]
+    from sklearn.metrics import f1_score, roc_auc_score
+
     return {
         "accuracy": float(right[mine].mean()) if mine.any() else None,
         "macro_f1": float(f1_score(truth, best, average="macro", zero_division=0)) if truth else None,
