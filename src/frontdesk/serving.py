@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any
 
-import uvicorn
 from rich.console import Console
 from watchfiles import awatch
 
@@ -18,75 +18,70 @@ from frontdesk import wiring
 from frontdesk.cli_output import show_reply
 from frontdesk.domain.events import ReplySent
 from frontdesk.domain.tenancy import Caller, KeyId, Role, TenantId
-from frontdesk.errors import FrontdeskError, PortInUse
+from frontdesk.errors import FrontdeskError
 from frontdesk.knowledge.tenants import load_tenants
 from frontdesk.server.app import create_app
+from frontdesk.server.logging_setup import configure
+from frontdesk.server.serving import bind, serving
 from frontdesk.settings import Settings
 
 log = logging.getLogger(__name__)
 
 DEMO_QUESTIONS = 3
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
+"""Seconds before tenants that could not be made ready are tried again."""
+LOOK_SECONDS = 10.0
+"""How often cut-off turns are looked for."""
 
 
 def run_server(settings: Settings) -> None:
     """Serves until interrupted. Raises PortInUse before anything is started."""
-    _configure(settings)
-    with _bound(settings) as listener:
-        asyncio.run(_serve(settings, listener))
+    configure(settings.log_level)
+    with bind(settings.host, settings.port) as listening:
+        asyncio.run(_until_told(_serve(settings, listening)))
 
 
 def run_demo(settings: Settings) -> None:
     """Serves the example tenants with keys for the chat page, and asks them some questions in the terminal."""
-    _configure(settings)
-    with _bound(settings) as listener:
-        asyncio.run(_serve(settings, listener, demo=True))
-
-
-def _configure(settings: Settings) -> None:
-    from frontdesk.server.logging_setup import configure
-
     configure(settings.log_level)
+    with bind(settings.host, settings.port) as listening:
+        asyncio.run(_until_told(_serve(settings, listening, demo=True)))
 
 
-@contextlib.contextmanager
-def _bound(settings: Settings) -> Any:
-    """The listening socket, taken first so that a used port is told before models are loaded."""
-    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+async def _until_told(work: Coroutine[Any, Any, None]) -> None:
+    """Runs `work` until it ends or a signal says so; then it gets the time it needs to stop what it started, however often one signals."""
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_ in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(signal_, told.set)
+    working, waiting = asyncio.create_task(work), asyncio.create_task(told.wait())
     try:
-        listener.bind((settings.host, settings.port))
-    except OSError as why:
-        listener.close()
-        raise PortInUse(f"{settings.host}:{settings.port} cannot be listened on ({why.strerror}): choose another with --port") from None
-    with listener:
-        yield listener
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+    finally:
+        waiting.cancel()
 
 
-async def _serve(settings: Settings, listener: socket.socket, *, demo: bool = False) -> None:
+async def _serve(settings: Settings, listening: socket.socket, *, demo: bool = False) -> None:
     console = Console(stderr=True)
     async with wiring.running(settings) as office:
         if demo:
             await office.open_demo()
-        server = uvicorn.Server(uvicorn.Config(create_app(office), log_config=None, access_log=False, timeout_graceful_shutdown=5))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        preparing = asyncio.create_task(_prepare(office, console, demo=demo))
-        watching = asyncio.create_task(_watch(office)) if settings.watch else None
-        try:
-            await serving
-        finally:
-            for task in (preparing, watching):
-                if task is not None:
-                    task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await task
+        async with serving(create_app(office), listening) as url, asyncio.TaskGroup() as group:
+            if settings.watch:
+                group.create_task(_watch(office))
+            await _prepare(office, console, url, demo=demo)
+            await _look_after(office)
 
 
-async def _prepare(office: wiring.Office, console: Console, *, demo: bool) -> None:
-    try:
-        await office.prepare()
-    except FrontdeskError as problem:
-        log.error("%s", problem)  # noqa: TRY400 - the sentence says it all
-        return
+async def _prepare(office: wiring.Office, console: Console, url: str, *, demo: bool) -> None:
+    """Makes every tenant ready; what a passing fault kept back is tried again, while the others answer."""
+    pause = FIRST_PAUSE
+    while await office.prepare() and office.passing:
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
     for tenant, report in office.reports.items():
         for source, reason in report.failed:
             console.print(f"[red]not read:[/] {tenant}/{source}: {reason}", highlight=False, soft_wrap=True)
@@ -95,8 +90,16 @@ async def _prepare(office: wiring.Office, console: Console, *, demo: bool) -> No
             console.print(f"[yellow]{tenant}:[/] {catalog.disabled}", highlight=False, soft_wrap=True)
     if demo:
         await _ask_three(office)
-    settings = office.settings
-    console.print(f"frontdesk answers at http://{settings.host}:{settings.port} (Ctrl-C stops it)", highlight=False)
+    console.print(f"frontdesk answers at {url} (Ctrl-C stops it)", highlight=False)
+
+
+async def _look_after(office: wiring.Office) -> None:
+    """Finishes, now and for ever, turns that a crash cut off, here or on another replica."""
+    while True:
+        with contextlib.suppress(FrontdeskError):
+            if done := await office.front_office.finish_interrupted():
+                log.warning("finished %d turns that had been cut off", done)
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _ask_three(office: wiring.Office) -> None:

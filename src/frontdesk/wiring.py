@@ -16,7 +16,7 @@ from frontdesk.desk.phrasing import Phrasing
 from frontdesk.desk.reading import Reader
 from frontdesk.desk.recording import FrontOffice
 from frontdesk.domain.tenancy import Role, Tenant, TenantId
-from frontdesk.errors import FrontdeskError, Unavailable
+from frontdesk.errors import Conflict, FrontdeskError, Unavailable
 from frontdesk.knowledge.library import Library, SyncReport
 from frontdesk.knowledge.tenants import load_tenants
 from frontdesk.models import registry
@@ -27,6 +27,7 @@ from frontdesk.models.protocols import Embedder, LanguageModel
 from frontdesk.models.scripted import HashEmbedder, ScriptedModel
 from frontdesk.settings import Settings
 from frontdesk.store.store import Store
+from frontdesk.tools.calling import http_client
 from frontdesk.tools.catalog import Catalog, load_catalog
 
 log = logging.getLogger(__name__)
@@ -54,19 +55,31 @@ class Office:
     local_model: LocalModel | None = None
     reports: dict[TenantId, SyncReport] = field(default_factory=dict)
     problems: dict[TenantId, str] = field(default_factory=dict)
+    passing: bool = False
+    """Whether trying again may solve one of the problems."""
     _demo_keys: dict[TenantId, str] = field(default_factory=dict)
 
-    async def prepare(self, *, progress: Any = None) -> None:
-        """Brings every tenant's index in step with its folder and makes it ready to answer. A tenant that fails does not stop the others."""
-        for tenant in self.tenants.values():
+    async def prepare(self, *, progress: Any = None) -> bool:
+        """Brings each tenant's index in step with its folder and makes it ready to answer; whether some could not be made so.
+
+        A tenant that fails does not stop the others; those that are ready are not touched again.
+        """
+        self.passing = False
+        for tenant in [t for t in self.tenants.values() if t.id not in self.reports or t.id in self.problems]:
             try:
-                self.reports[tenant.id] = await self.library.sync(tenant, progress=progress)
+                report = await self.library.sync(tenant, progress=progress)
                 await self.briefings.of(tenant)
+                self.reports[tenant.id] = report
                 self.problems.pop(tenant.id, None)
             except FrontdeskError as problem:
                 self.problems[tenant.id] = str(problem)
+                self.passing |= isinstance(problem, (Unavailable, Conflict))
                 log.error("%s: %s", tenant.id, problem)  # noqa: TRY400 - the sentence says it all
-        await self.front_office.finish_interrupted()
+            except Exception:
+                # One tenant's material must not keep the others from their customers.
+                self.problems[tenant.id] = "a fault while its material was read: see the log"
+                log.exception("%s could not be made ready", tenant.id)
+        return bool(self.problems)
 
     async def open_demo(self) -> None:
         """Makes a widget key for each tenant, for the chat page of a local demonstration."""
@@ -95,7 +108,12 @@ class Office:
         report = self.reports.get(tenant)
         disabled = self.catalogs[tenant].disabled if tenant in self.catalogs else ""
         failed = [f"{source}: {reason}" for source, reason in report.failed] if report else []
-        return {"synced": report is not None, "failed_documents": failed, "tools": disabled or "on", "problem": self.problems.get(tenant, "")}
+        return {
+            "synced": report is not None,
+            "failed_documents": failed,
+            "tools": disabled or "on",
+            "problem": self.problems.get(tenant, ""),
+        }
 
 
 @asynccontextmanager
@@ -114,7 +132,9 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
         library = Library(store, embedder, max_bytes=settings.max_upload_bytes)
         reader = Reader(embedder)
         briefings = Briefings(store=store, embedder=embedder, reader=reader, catalogs=catalogs)
-        desk = Desk(briefings=briefings, reader=reader, library=library, dynamic=Dynamic(), phrasing=Phrasing(model), tenants=served)
+        http = await stack.enter_async_context(http_client())
+        dynamic = Dynamic(store=store, embedder=embedder, http=http)
+        desk = Desk(briefings=briefings, reader=reader, library=library, dynamic=dynamic, phrasing=Phrasing(model), tenants=served)
         front_office = FrontOffice(store=store, desk=desk, tenants=served, settings=settings)
         yield Office(
             settings=settings,

@@ -1,21 +1,29 @@
 """What the desk knows about one tenant before a message comes: its words, its router, its tools. Rebuilt when its knowledge changes.
 
+A trained router is kept in the database and used again while what it was trained on is the same. When knowledge changes under a desk
+that answers already, the former briefing serves until the new one is ready: search itself is always of the moment.
 Holds nothing of any customer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 
 import numpy as np
 
-from frontdesk.desk.intent import IntentRecognizer, Material
+import frontdesk
+from frontdesk.desk.intent import IntentRecognizer, Material, support_set
 from frontdesk.desk.phrases import Phrases
 from frontdesk.desk.reading import Lexicon, Reader
 from frontdesk.domain.knowledge import PassageKind
 from frontdesk.domain.tenancy import Tenant, TenantId
+from frontdesk.errors import BadInput, FrontdeskError, StoreUnavailable
 from frontdesk.models.protocols import Embedder
 from frontdesk.store.store import Store
 from frontdesk.tools.catalog import Catalog
@@ -23,8 +31,12 @@ from frontdesk.tools.catalog import Catalog
 LEXICON_PASSAGES = 20_000
 """Passages that word statistics are taken from; a larger tenant is sampled from its start."""
 ROUTER_PASSAGES = 400
+ROUTER = "intent-router"
+"""Name under which a tenant's trained router is kept: 64 hex digits that say what it was trained on, then the router."""
 CHECK_SECONDS = 1.0
 """How long a knowledge version is trusted before the database is asked again."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,24 +61,32 @@ class Briefings:
         self._catalogs = catalogs
         self._made: dict[TenantId, Briefing] = {}
         self._checked: dict[TenantId, float] = {}
-        self._locks: dict[TenantId, asyncio.Lock] = {}
+        self._making: dict[TenantId, asyncio.Task[Briefing]] = {}
 
     async def of(self, tenant: Tenant) -> Briefing:
-        """The tenant's briefing for its present knowledge. Raises StoreUnavailable."""
+        """The tenant's briefing; the first time it is waited for. Raises StoreUnavailable and ModelUnavailable."""
         now = asyncio.get_running_loop().time()
         made = self._made.get(tenant.id)
         if made is not None and now - self._checked[tenant.id] < CHECK_SECONDS:
             return made
-        version = await self._store.for_tenant(tenant.id).knowledge.version()
         self._checked[tenant.id] = now
-        if made is not None and made.version == version:
+        version = await self._store.for_tenant(tenant.id).knowledge.version()
+        if made is not None and made.version == version and made.tenant == tenant:
             return made
-        async with self._locks.setdefault(tenant.id, asyncio.Lock()):
-            made = self._made.get(tenant.id)
-            if made is None or made.version != version:
-                made = await self._make(tenant, version)
-                self._made[tenant.id] = made
-        return made
+        making = self._making.get(tenant.id)
+        if making is None:
+            making = self._making[tenant.id] = asyncio.create_task(self._make(tenant, version), name=f"briefing {tenant.id}")
+            making.add_done_callback(lambda task: self._done(tenant.id, task))
+        return await asyncio.shield(making) if made is None else made
+
+    def _done(self, tenant: TenantId, task: asyncio.Task[Briefing]) -> None:
+        self._making.pop(tenant, None)
+        if task.cancelled():
+            return
+        if (problem := task.exception()) is None:
+            self._made[tenant] = task.result()
+        elif tenant in self._made:
+            _log.warning("%s goes on with its former briefing: %s", tenant, problem)
 
     async def _make(self, tenant: Tenant, version: int) -> Briefing:
         stored = await self._store.for_tenant(tenant.id).knowledge.all_passages(limit=LEXICON_PASSAGES)
@@ -79,12 +99,48 @@ class Briefings:
             operations=[f"{o.summary}. {o.description}" for o in catalog.operations],
             passage_vectors=np.stack([v for _, v in of_documents]).astype(np.float32) if of_documents else None,
         )
-        recognizer = await IntentRecognizer.train(material, self._embedder)
+        lexicon = await asyncio.to_thread(Lexicon, passages)
+        recognizer = await self._router(tenant.id, material)
         return Briefing(
             tenant=tenant,
             version=version,
-            lexicon=Lexicon(passages),
+            lexicon=lexicon,
             recognizer=recognizer,
             phrases=Phrases(tenant),
             catalog=catalog,
         )
+
+    async def _router(self, tenant: TenantId, material: Material) -> IntentRecognizer:
+        """The kept router when it was trained on the same, else a new one, which is kept then."""
+        desk = self._store.for_tenant(tenant).desk
+        seal = await asyncio.to_thread(_seal, material, self._embedder.name)
+        try:
+            kept = await desk.get_blob(ROUTER)
+            if kept is not None and kept[: len(seal)] == seal:
+                return await asyncio.to_thread(IntentRecognizer.from_bytes, kept[len(seal) :])
+        except (BadInput, StoreUnavailable) as problem:
+            _log.warning("the kept router of %s cannot be used and is trained again: %s", tenant, problem)
+        recognizer = await IntentRecognizer.train(material, self._embedder)
+        try:
+            await desk.put_blob(ROUTER, seal + await asyncio.to_thread(recognizer.to_bytes))
+        except FrontdeskError as problem:
+            _log.warning("the router of %s is not kept and will be trained again at the next start: %s", tenant, problem)
+        return recognizer
+
+
+def _seal(material: Material, embedder: str) -> bytes:
+    """What a router depends on, as 64 hex digits: the tenant's material, the support set, the encoder and the code that trains."""
+    digest = hashlib.sha256(_recipe())
+    for texts in ((embedder,), material.questions, material.passages, material.operations):
+        digest.update(b"\x1d")
+        for text in texts:
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\x1e")
+    return digest.hexdigest().encode()
+
+
+@cache
+def _recipe() -> bytes:
+    folder = resources.files("frontdesk.desk")
+    code = b"".join(folder.joinpath(name).read_bytes() for name in ("intent.py", "intent_head.py"))
+    lines = "\x1e".join(f"{u.label}\x1f{u.text}" for u in support_set())
+    return hashlib.sha256(frontdesk.__version__.encode() + code + lines.encode()).digest()

@@ -1,7 +1,8 @@
 """The front office: opens or resumes a conversation, lets the desk answer, and writes every event down. Decides nothing about answers.
 
 A message is durable before anything is done with it, and a reply is durable before its last piece is shown. One turn runs at a time
-in a conversation, on whichever replica; a burst of messages gets one reply; a retry gets the reply it missed.
+in a conversation, on whichever replica; a burst of messages gets one reply; a retry gets the reply it missed; a turn that was cut off
+is finished by whoever finds it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from frontdesk.desk.desk import Desk
@@ -33,14 +34,23 @@ from frontdesk.domain.events import (
     TurnMerged,
 )
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
-from frontdesk.errors import Conflict, FrontdeskError, NotFound, TooBusy, Unavailable
+from frontdesk.errors import FrontdeskError, NotFound, TooBusy, Unavailable
 from frontdesk.settings import Settings
+from frontdesk.store.conversations import Standing
 from frontdesk.store.store import Store, TenantStore
 
 _log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 15.0
+LEASE_SECONDS = 8.0
+"""How long a conversation stays taken after the process that answers in it was killed."""
 WAIT_FOR_TURN_SECONDS = 25.0
+FINISHING_AT_ONCE = 4
+STOPPING = "stopping"
+"""Message of a cancellation that stops the program: the turn is left open, and the next start finishes it."""
+CHAT = "chat"
+"""The channel in which messages are loose: several in a row get one reply."""
+
+_GONE = "the customer went away before the reply was complete"
 
 
 class FrontOffice:
@@ -70,22 +80,33 @@ class FrontOffice:
         tenant = self._tenant(caller.tenant)
         store = self._store.for_tenant(tenant.id)
         text = cleaned(message, limit=self._settings.max_message_chars)
-        if idempotency_key:
-            async for event in self._replay(store, caller, conversation, idempotency_key):
-                yield event
-                if isinstance(event.event, ReplySent):
-                    return
-        known, opened = await self._conversation(store, caller, history, conversation, channel)
-        if known.owner is Owner.CLOSED:
-            raise Conflict("this conversation is closed: start a new one")
-        turn = TurnId(uuid.uuid4().hex)
-        first: list[Event] = [ConversationOpened(channel=channel, customer=caller.customer)] if opened else []
+        wanted = conversation
+        if wanted is None and history:
+            mark = fingerprint(history)
+            wanted = await store.conversations.resume(key=caller.key, customer=caller.customer, fingerprint=mark)
+        first: list[Event] = [] if wanted else [ConversationOpened(channel=channel, customer=caller.customer)]
         first.append(MessageReceived(text=text, channel=channel, idempotency_key=idempotency_key))
-        received = await store.conversations.append(known.id, turn, first)
-        yield received[-1]
-        async with aclosing(self._answer(store, tenant, caller, known.id, turn, received[-1], history, channel)) as events:
-            async for event in events:
-                yield event
+        begun = await store.conversations.begin(
+            wanted,
+            TurnId(uuid.uuid4().hex),
+            first,
+            key=caller.key,
+            customer=caller.customer,
+            channel=channel,
+            seconds=0.0 if channel == CHAT else LEASE_SECONDS,
+        )
+        if begun is None:
+            received, standing = await self._earlier(store, caller, str(idempotency_key)), None
+        else:
+            received, standing = begun[0][-1], begun[1]
+        turn = _Turn(store=store, desk=self._desk, tenant=tenant, caller=caller, message=received, history=history)
+        async with turn.kept():
+            yield received
+            if channel == CHAT and begun is not None:
+                await asyncio.sleep(self._settings.burst_seconds)
+            async with aclosing(turn.answer(standing, retried=begun is None)) as events:
+                async for event in events:
+                    yield event
 
     async def hand_over(self, *, caller: Caller, conversation: ConversationId, category: Category = Category.REQUESTED) -> HandedOff:
         """The customer pressed the human button: the conversation goes to the queue, whatever the desk is doing."""
@@ -95,18 +116,28 @@ class FrontOffice:
         asked = [u.text for u in known.utterances if u.speaker is Speaker.CUSTOMER]
         event = hand_off(tenant, known, asked[-1] if asked else "", category)
         if known.owner is Owner.DESK:
-            await store.conversations.append(conversation, TurnId(uuid.uuid4().hex), [event])
+            await store.conversations.append(conversation, TurnId(uuid.uuid4().hex), [event], if_owner=Owner.DESK)
         return event
 
-    async def finish_interrupted(self) -> int:
-        """Answers turns that a crash cut off after their message was accepted; returns how many."""
-        done = 0
-        for tenant in self.tenants.values():
-            store = self._store.for_tenant(tenant.id)
-            for conversation, turn in await store.conversations.unfinished():
-                with suppress(FrontdeskError):
-                    done += await self._finish(store, tenant, conversation, turn)
-        return done
+    async def finish_interrupted(self, *, older_seconds: float | None = None) -> int:
+        """Answers turns that a crash cut off, here or on another replica, after their message was accepted; returns how many.
+
+        Only those whose message is older than `older_seconds` (by default somewhat more than a burst lasts) and that nobody is at.
+        """
+        older = self._settings.burst_seconds + 2.0 if older_seconds is None else older_seconds
+        room = asyncio.Semaphore(FINISHING_AT_ONCE)
+
+        async def finish(tenant: Tenant, store: TenantStore, conversation: ConversationId, turn: TurnId) -> int:
+            async with room:
+                try:
+                    return await self._finish(store, tenant, conversation, turn)
+                except FrontdeskError as problem:
+                    _log.warning("a cut-off turn could not be finished yet: %s", problem)
+                    return 0
+
+        stores = [(t, self._store.for_tenant(t.id)) for t in self.tenants.values()]
+        left = [(t, s, *found) for t, s in stores for found in await s.conversations.unfinished(older_seconds=older)]
+        return sum(await asyncio.gather(*(finish(*one) for one in left)))
 
     def _tenant(self, tenant: TenantId) -> Tenant:
         if tenant not in self.tenants:
@@ -114,177 +145,232 @@ class FrontOffice:
         return self.tenants[tenant]
 
     async def _finish(self, store: TenantStore, tenant: Tenant, conversation: ConversationId, turn: TurnId) -> int:
-        known = await store.conversations.load(conversation, any_caller=True)
-        records = await store.conversations.events(conversation)
-        message = next((r for r in records if r.turn == turn and isinstance(r.event, MessageReceived)), None)
-        if message is None or known.owner is not Owner.DESK:
+        message = await _message_of(store, conversation, turn)
+        if message is None:
             return 0
         # A verified identity does not outlive its token, so an interrupted turn is finished as an anonymous one.
         caller = Caller(tenant=tenant.id, key=await store.conversations.key_of(conversation))
-        async with aclosing(self._answer(store, tenant, caller, conversation, turn, message, (), "recovery")) as events:
-            async for _ in events:
-                pass
-        return 1
+        answering = _Turn(store=store, desk=self._desk, tenant=tenant, caller=caller, message=message, history=())
+        async with answering.kept(), aclosing(answering.answer(None, retried=False)) as events:
+            return int(any([True async for _ in events]))
 
-    async def _replay(self, store: TenantStore, caller: Caller, conversation: ConversationId | None, key: str) -> AsyncGenerator[Recorded]:
-        """The events of an earlier attempt with the same idempotency key, waiting for its reply while it is still being made."""
-        waited = 0.0
-        while found := await store.conversations.reply_for(conversation, key=caller.key, customer=caller.customer, idempotency_key=key):
-            identity, turn, reply = found
-            if reply is not None:
-                for record in await store.conversations.events(identity):
-                    if record.turn == turn and isinstance(record.event, (MessageReceived, ReplySent)):
-                        yield record
-                return
-            if waited >= WAIT_FOR_TURN_SECONDS:
-                raise TooBusy("the first attempt of this message is still being answered: retry with the same key", retry_after=5)
-            await asyncio.sleep(0.2)
-            waited += 0.2
-
-    async def _conversation(
-        self, store: TenantStore, caller: Caller, history: Sequence[tuple[str, str]], wanted: ConversationId | None, channel: str
-    ) -> tuple[Conversation, bool]:
-        if wanted is not None:
-            return await store.conversations.load(wanted, key=caller.key, customer=caller.customer), False
-        if history:
-            mark = fingerprint(history)
-            found = await store.conversations.resume(key=caller.key, customer=caller.customer, fingerprint=mark)
-            if found is not None:
-                return await store.conversations.load(found, key=caller.key, customer=caller.customer), False
-        identity = await store.conversations.open(key=caller.key, customer=caller.customer, channel=channel)
-        now = datetime.now(UTC)
-        return Conversation(id=identity, tenant=caller.tenant, customer=caller.customer, opened_at=now), True
-
-    async def _answer(
-        self,
-        store: TenantStore,
-        tenant: Tenant,
-        caller: Caller,
-        conversation: ConversationId,
-        turn: TurnId,
-        message: Recorded,
-        history: Sequence[tuple[str, str]],
-        channel: str,
-    ) -> AsyncGenerator[Recorded]:
-        if channel == "chat":
-            await asyncio.sleep(self._settings.burst_seconds)
-        async with self._lease(store, conversation, turn):
-            merged = await _merged(store, conversation, turn, message) if channel == "chat" else None
-            if merged is not None:
-                yield merged
-                return
-            known = await store.conversations.load(conversation, any_caller=True)
-            if known.owner is not Owner.DESK:
-                return
-            text, known = _open_messages(known, turn)
-            known = _with_history(known, history)
-            recorder = _Recorder(store=store, conversation=conversation, turn=turn, history=history, message=text)
-            stream = self._desk.turn(tenant=tenant, caller=caller, conversation=known, message=text)
-            async with aclosing(recorder.record(stream)) as events:
-                async for event in events:
-                    yield event
-
-    @asynccontextmanager
-    async def _lease(self, store: TenantStore, conversation: ConversationId, turn: TurnId) -> AsyncIterator[None]:
-        """Holds the conversation's turn, waiting while another one runs, here or on another replica."""
-        waited, pause = 0.0, 0.02
-        while not await store.conversations.claim(conversation, holder=turn, seconds=LEASE_SECONDS):
-            if waited >= WAIT_FOR_TURN_SECONDS:
-                raise TooBusy("an earlier message of this conversation is still being answered: try again", retry_after=5)
-            await asyncio.sleep(pause)
-            waited, pause = waited + pause, min(pause * 1.5, 0.5)
-        renewal = asyncio.create_task(self._renew(store, conversation, turn))
-        try:
-            yield
-        finally:
-            renewal.cancel()
-            with suppress(FrontdeskError):
-                await asyncio.shield(store.conversations.release(conversation, holder=turn))
-
-    async def _renew(self, store: TenantStore, conversation: ConversationId, turn: TurnId) -> None:
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / 3)
-            with suppress(FrontdeskError):
-                await store.conversations.claim(conversation, holder=turn, seconds=LEASE_SECONDS)
+    async def _earlier(self, store: TenantStore, caller: Caller, idempotency_key: str) -> Recorded:
+        """The message that came with this idempotency key before. Raises TooBusy in the instant before it can be read."""
+        found = await store.conversations.reply_for(None, key=caller.key, customer=caller.customer, idempotency_key=idempotency_key)
+        message = await _message_of(store, found[0], found[1]) if found else None
+        if message is None:
+            raise TooBusy("the first attempt of this message is still being accepted: retry with the same key", retry_after=1)
+        return message
 
 
 @dataclass(kw_only=True)
-class _Recorder:
-    """Writes one turn's events down as they come; what was acted or asked at once, the rest with the reply."""
+class _Turn:
+    """Answers one recorded message: waits for its place, lets the desk speak, writes down what happened."""
 
     store: TenantStore
-    conversation: ConversationId
-    turn: TurnId
+    desk: Desk
+    tenant: Tenant
+    caller: Caller
+    message: Recorded
     history: Sequence[tuple[str, str]]
-    message: str
+    _said: list[Event] = field(default_factory=list)
+    _ended: bool = False
+    _holding: bool = False
 
-    async def record(self, stream: AsyncGenerator[Event]) -> AsyncGenerator[Recorded]:
-        waiting: list[Event] = []
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Whatever breaks inside, the message gets an end in the log. A program that stops leaves it open for the next start."""
         try:
-            async with aclosing(stream) as events:
-                async for event in events:
-                    waiting.append(event)
-                    if isinstance(event, SentenceReleased):
-                        yield self._passing(event)
-                    if isinstance(event, ReplySent):
-                        break
-                    if isinstance(event, ToolCalled) and event.writes:
-                        waiting = await self._flush(waiting)
-            for record in await self._keep(waiting):
-                if isinstance(record.event, (HandedOff, SlotRequested, ReplySent)):
-                    yield record
-            waiting = []
-        except (asyncio.CancelledError, GeneratorExit):
-            await asyncio.shield(self._give_up(waiting, "the customer went away before the reply was complete"))
+            yield
+        except (asyncio.CancelledError, GeneratorExit) as why:
+            if not self._ended and STOPPING not in why.args:
+                await asyncio.shield(self._give_up(_GONE))
             raise
         except FrontdeskError as problem:
-            await self._give_up(waiting, str(problem))
+            if not self._ended:
+                await self._give_up(str(problem))
             raise
         except Exception as bug:
             # A fault in one turn must neither lose the message nor stop the others: it is kept as an event and told as "try again".
             _log.exception("turn failed")
-            await self._give_up(waiting, f"a fault in the desk: {type(bug).__name__}")
+            await self._give_up(f"a fault in the desk: {type(bug).__name__}")
             raise Unavailable("something went wrong while answering: send the message again") from bug
+        finally:
+            if self._holding:
+                with suppress(FrontdeskError):
+                    await asyncio.shield(self.store.conversations.release(self._place, holder=self._id))
 
-    async def _keep(self, events: Sequence[Event]) -> Sequence[Recorded]:
-        reply = next((e for e in events if isinstance(e, ReplySent)), None)
-        mark = fingerprint([*self.history, ("user", self.message), ("assistant", reply.text)]) if reply else None
-        # A human may have taken over while the desk was thinking: then its words are dropped.
-        return await self.store.conversations.append(self.conversation, self.turn, events, fingerprint=mark, if_owner=Owner.DESK)
+    async def answer(self, standing: Standing | None, *, retried: bool) -> AsyncGenerator[Recorded]:
+        """The events after MessageReceived. `standing` with a claimed lease saves asking for it; `retried` tries a failed turn again."""
+        async with self._lease(standing) as held:
+            if not held.awaits(self._id):
+                async for event in self._as_ended():
+                    yield event
+                if self._ended or not retried:
+                    self._ended = True
+                    return
+            if held.conversation.owner is not Owner.DESK:
+                await self._silent()
+                return
+            if (merged := await self._merge(held)) is not None:
+                yield merged
+                return
+            async with aclosing(self._speak(held.conversation, _together(held, self.message) or [self._utterance])) as events:
+                async for event in events:
+                    yield event
 
-    async def _flush(self, events: Sequence[Event]) -> list[Event]:
-        await self.store.conversations.append(self.conversation, self.turn, events)
-        return []
+    @property
+    def _id(self) -> TurnId:
+        return self.message.turn
 
-    async def _give_up(self, events: Sequence[Event], reason: str) -> None:
+    @property
+    def _utterance(self) -> Utterance:
+        return Utterance(speaker=Speaker.CUSTOMER, text=_text(self.message), turn=self._id, at=self.message.at)
+
+    @property
+    def _place(self) -> ConversationId:
+        return self.message.conversation
+
+    async def _speak(self, known: Conversation, together: Sequence[Utterance]) -> AsyncGenerator[Recorded]:
+        """The desk's events: sentences as they pass, what was acted or asked at once, the rest with the reply."""
+        text = "\n".join(u.text for u in together)
+        known = _with_history(_before(known, together), self.history)
+        stream = self.desk.turn(tenant=self.tenant, caller=self.caller, conversation=known, message=text)
+        async with aclosing(stream) as events:
+            async for event in events:
+                self._said.append(event)
+                if isinstance(event, SentenceReleased):
+                    yield self._passing(event)
+                if isinstance(event, ReplySent):
+                    break
+                if isinstance(event, ToolCalled) and event.writes:
+                    await self._flush()
+        reply = next((e for e in self._said if isinstance(e, ReplySent)), None)
+        mark = fingerprint([*self.history, ("user", text), ("assistant", reply.text)]) if reply else None
+        # A human may have taken over while the desk was thinking, or another replica the turn: then its words are dropped.
+        kept = await self.store.conversations.append(
+            self._place, self._id, self._said, fingerprint=mark, if_owner=Owner.DESK, holder=self._id, release=True
+        )
+        self._ended = True
+        self._holding = not kept
+        for record in kept:
+            if isinstance(record.event, (HandedOff, SlotRequested, ReplySent)):
+                yield record
+        if not kept:
+            async for record in self._as_ended():
+                yield record
+
+    async def _as_ended(self) -> AsyncGenerator[Recorded]:
+        """How this turn ended already: its reply, or that of the turn it was merged into. Nothing when it failed or a human has it."""
+        identity, seen = self._id, set[TurnId]()
+        while identity not in seen:
+            seen.add(identity)
+            records = await self.store.conversations.turn(self._place, identity)
+            ends = [r for r in records if isinstance(r.event, (HandedOff, SlotRequested, ReplySent))]
+            if ends:
+                self._ended = True
+                for record in ends:
+                    yield record
+                return
+            merged = next((r.event for r in records if isinstance(r.event, TurnMerged)), None)
+            if merged is None:
+                return
+            identity = merged.into
+
+    async def _merge(self, held: Standing) -> Recorded | None:
+        """In a chat, all messages without an answer get one reply: the newest takes the others along."""
+        if not _loose(self.message):
+            return None
+        others = [m for m in held.waiting if m.turn != self._id and _loose(m)]
+        newer = [m for m in others if m.seq > self.message.seq]
+        if newer:
+            self._ended = True
+            return (await self.store.conversations.append(self._place, self._id, [TurnMerged(into=newer[-1].turn)]))[-1]
+        for older in others:
+            await self.store.conversations.append(self._place, older.turn, [TurnMerged(into=self._id)])
+        return None
+
+    async def _silent(self) -> None:
+        """A human has the conversation. A client that resends its history must find it again all the same."""
+        mark = fingerprint([*self.history, ("user", _text(self.message))])
+        await self.store.conversations.remember(self._place, fingerprint=mark)
+        self._ended = True
+
+    @asynccontextmanager
+    async def _lease(self, standing: Standing | None) -> AsyncIterator[Standing]:
+        """Takes the conversation's turn, waiting while another one runs, here or on another replica; `kept` gives it back."""
+        waited, pause = 0.0, 0.02
+        while standing is None or not standing.claimed:
+            standing = await self.store.conversations.take(self._place, holder=self._id, seconds=LEASE_SECONDS)
+            if standing.claimed:
+                break
+            if waited >= WAIT_FOR_TURN_SECONDS:
+                raise TooBusy("an earlier message of this conversation is still being answered: try again", retry_after=5)
+            await asyncio.sleep(pause)
+            waited, pause = waited + pause, min(pause * 1.5, 0.3)
+        self._holding = True
+        renewal = asyncio.create_task(self._renew())
+        try:
+            yield standing
+        finally:
+            renewal.cancel()
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / 4)
+            with suppress(FrontdeskError):
+                await self.store.conversations.renew(self._place, holder=self._id, seconds=LEASE_SECONDS)
+
+    async def _flush(self) -> None:
+        said, self._said = self._said, []
+        await self.store.conversations.append(self._place, self._id, said)
+
+    async def _give_up(self, reason: str) -> None:
+        self._ended = True
+        holder = self._id if self._holding else None  # nothing is added when the reply was written although its commit seemed to fail
         with suppress(FrontdeskError):
-            await self.store.conversations.append(self.conversation, self.turn, [*events, TurnFailed(reason=reason)])
+            events = [*self._said, TurnFailed(reason=reason)]
+            await self.store.conversations.append(self._place, self._id, events, holder=holder, release=self._holding)
+            self._holding = False
 
     def _passing(self, event: SentenceReleased) -> Recorded:
         """A sentence on its way to the customer before it is in the log; it has no position yet."""
         return Recorded(
-            position=0, tenant=self.store.tenant, conversation=self.conversation, turn=self.turn, seq=0, at=datetime.now(UTC), event=event
+            position=0, tenant=self.store.tenant, conversation=self._place, turn=self._id, seq=0, at=datetime.now(UTC), event=event
         )
 
 
-async def _merged(store: TenantStore, conversation: ConversationId, turn: TurnId, message: Recorded) -> Recorded | None:
-    """The TurnMerged event when a later message of the same burst will be answered together with this one."""
-    later = await store.conversations.events(conversation, after=message.seq)
-    newer = [r for r in later if isinstance(r.event, MessageReceived) and r.turn != turn]
-    if not newer:
-        return None
-    return (await store.conversations.append(conversation, turn, [TurnMerged(into=newer[-1].turn)]))[-1]
+async def _message_of(store: TenantStore, conversation: ConversationId, turn: TurnId) -> Recorded | None:
+    return next((r for r in await store.conversations.turn(conversation, turn) if isinstance(r.event, MessageReceived)), None)
 
 
-def _open_messages(known: Conversation, turn: TurnId) -> tuple[str, Conversation]:
-    """All of the customer's words since the last reply, as one message, and the conversation before them."""
-    spoken = list(known.utterances)
-    open_ones: list[Utterance] = []
-    while spoken and spoken[-1].speaker is Speaker.CUSTOMER:
-        open_ones.insert(0, spoken.pop())
-    answered = [u for u in open_ones if u.turn == turn or u.turn in known.merged]
-    text = "\n".join(u.text for u in answered) or open_ones[-1].text
-    return text, replace(known, utterances=tuple(spoken))
+def _loose(message: Recorded) -> bool:
+    return isinstance(message.event, MessageReceived) and message.event.channel == CHAT
+
+
+def _text(message: Recorded) -> str:
+    return message.event.text if isinstance(message.event, MessageReceived) else ""
+
+
+def _together(held: Standing, message: Recorded) -> list[Utterance]:
+    """What this turn answers: its own message, after those that were merged into it since somebody last answered."""
+    merged = held.conversation.merged | {m.turn for m in held.waiting if _loose(m)} if _loose(message) else held.conversation.merged
+    found: list[Utterance] = []
+    for said in reversed(held.conversation.utterances):
+        if not found:
+            found += [said] if said.turn == message.turn and said.speaker is Speaker.CUSTOMER else []
+        elif said.speaker is not Speaker.CUSTOMER:
+            break
+        elif said.turn in merged:
+            found.insert(0, said)
+    return found
+
+
+def _before(known: Conversation, together: Sequence[Utterance]) -> Conversation:
+    """The conversation as it stood before these messages."""
+    mine = {u.turn for u in together}
+    places = [i for i, u in enumerate(known.utterances) if u.turn in mine]
+    return replace(known, utterances=known.utterances[: min(places)] if places else known.utterances)
 
 
 def _with_history(known: Conversation, history: Sequence[tuple[str, str]]) -> Conversation:

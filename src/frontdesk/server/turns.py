@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import structlog
 from fastapi import Request
 
+from frontdesk.desk.recording import STOPPING
 from frontdesk.domain.conversation import ConversationId
 from frontdesk.domain.events import Recorded, ReplySent, SentenceReleased, TurnFailed, TurnMerged
 from frontdesk.domain.tenancy import Caller
@@ -104,7 +105,7 @@ class Turns:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
         for task in self._tasks:
-            task.cancel()
+            task.cancel(STOPPING)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property

@@ -58,6 +58,21 @@ class ConversationSummary:
     preview: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where a conversation stands for one of its turns."""
+
+    conversation: Conversation
+    waiting: tuple[Recorded, ...]
+    """Messages whose turn has no end yet, oldest first."""
+    claimed: bool
+    """Whether the turn's lease was taken."""
+
+    def awaits(self, turn: TurnId) -> bool:
+        """Whether this turn has no end yet."""
+        return any(message.turn == turn for message in self.waiting)
+
+
 class Conversations:
     """The conversations of one tenant. Every method is one transaction and one round trip. All raise StoreUnavailable."""
 
@@ -76,11 +91,7 @@ class Conversations:
         self, id: ConversationId, *, key: KeyId | None = None, customer: CustomerId | None = None, any_caller: bool = False
     ) -> Conversation:
         """The conversation as its events tell it. Raises NotFound when it is missing or belongs to another key or customer."""
-        rows, events = await self._database.read(
-            self._tenant,
-            self._step("row", id=id),
-            self._step("fold", id=id, state=list(STATE_KINDS), talk=list(TALK_KINDS), limit=LOADED),
-        )
+        rows, events = await self._database.read(self._tenant, *self._whole(id))
         if not rows or not (any_caller or (rows[0].key == key and rows[0].customer == customer)):
             raise NotFound(_NOT_FOUND)
         return fold(
@@ -90,6 +101,47 @@ class Conversations:
             customer=rows[0].customer,
             opened_at=rows[0].opened_at,
         )
+
+    async def begin(
+        self,
+        id: ConversationId | None,
+        turn: TurnId,
+        events: Sequence[Event],
+        *,
+        key: KeyId,
+        customer: CustomerId | None,
+        channel: str,
+        seconds: float,
+    ) -> tuple[builtins.list[Recorded], Standing] | None:
+        """Add a caller's message in one round trip; None when it carries an idempotency key that this caller used before.
+
+        Without `id` a conversation is opened for it. With `seconds` above 0 the lease is claimed for the turn as well. Raises NotFound when
+        the conversation is missing or somebody else's, Conflict when it is closed.
+        """
+        steps: builtins.list[Step] = []
+        target = id or ConversationId(f"cv_{secrets.token_urlsafe(18)}")
+        if id is None:
+            steps.append(self._step("open", id=target, key=key, customer=customer, channel=channel))
+        steps.append(self._step("enter"))
+        steps += self._append(target, turn, events, caller=(key, customer), seconds=seconds)
+        steps += self._whole(target)
+        try:
+            results = await self._run(*steps, after=self._step("notify", id=target))
+        except psycopg.errors.UniqueViolation:
+            return None
+        added, (rows, said) = results[2 if id is None else 1], results[-2:]
+        if not rows or rows[0].key != key or rows[0].customer != customer:
+            raise NotFound(_NOT_FOUND)
+        if not added:
+            raise Conflict("this conversation is closed: start a new one")
+        return self._recorded(target, turn, added, events), self._standing(target, rows, said, claimed=rows[0].holder == turn)
+
+    async def take(self, id: ConversationId, *, holder: str, seconds: float) -> Standing:
+        """Claim the lease, as `claim` does, and see where the conversation stands. Raises NotFound."""
+        claims, rows, said = await self._run(self._step("claim", id=id, holder=holder, seconds=seconds), *self._whole(id))
+        if not rows:
+            raise NotFound(_NOT_FOUND)
+        return self._standing(id, rows, said, claimed=bool(claims))
 
     async def resume(self, *, key: KeyId, customer: CustomerId | None, fingerprint: str) -> ConversationId | None:
         """The newest open conversation of this caller whose last fingerprint is this one."""
@@ -105,30 +157,40 @@ class Conversations:
         *,
         fingerprint: str | None = None,
         if_owner: Owner | None = None,
+        holder: str | None = None,
+        release: bool = False,
     ) -> builtins.list[Recorded]:
         """Add events of one turn, all or none; they are durable when this returns. `fingerprint` is what `resume` will look for.
+
+        With `holder`, nothing is added and the result is empty when that holder's lease was taken over by another; `release` gives it back.
 
         With `if_owner`, nothing is added and the result is empty when somebody else owns the conversation by now. Raises NotFound without
         such a conversation, and Conflict when a message carries an idempotency key that this caller used before.
         """
         if not events:
             return []
-        steps = self._append(id, turn, events, fingerprint=fingerprint, expected=if_owner)
+        steps = self._append(id, turn, events, fingerprint=fingerprint, expected=if_owner, holder=holder, release=release)
         try:
             results = await self._run(self._step("enter"), *steps, self._step("row", id=id), after=self._step("notify", id=id))
         except psycopg.errors.UniqueViolation as error:
             raise Conflict("this idempotency key was used before: read the reply it got") from error
         if not results[-1]:
             raise NotFound(_NOT_FOUND)
-        return [
-            Recorded(position=row.position, tenant=self._tenant, conversation=id, turn=turn, seq=row.seq, at=row.at, event=event)
-            for row, event in zip(sorted(results[1], key=lambda row: row.seq), events, strict=bool(results[1]))
-        ]
+        return self._recorded(id, turn, results[1], events)
 
     async def events(self, id: ConversationId, *, after: int = 0, limit: int = 1000) -> builtins.list[Recorded]:
         """Events with a `seq` above `after`, in order. Empty for an unknown conversation."""
         (rows,) = await self._database.read(self._tenant, self._step("events", id=id, after=after, limit=limit))
         return [recorded(row, self._tenant) for row in rows]
+
+    async def turn(self, id: ConversationId, turn: TurnId) -> builtins.list[Recorded]:
+        """Events of one turn, in order. Empty for an unknown one."""
+        (rows,) = await self._database.read(self._tenant, self._step("turn", id=id, turn=turn))
+        return [recorded(row, self._tenant) for row in rows]
+
+    async def remember(self, id: ConversationId, *, fingerprint: str) -> None:
+        """What `resume` will look for from now on."""
+        await self._run(self._step("remember", id=id, fingerprint=fingerprint))
 
     async def claim(self, id: ConversationId, *, holder: str, seconds: float) -> bool:
         """Take the lease on this conversation's turn, or lengthen one's own. False while another holder's lease runs."""
@@ -182,9 +244,9 @@ class Conversations:
             raise NotFound(_NOT_FOUND)
         return KeyId(rows[0].key)
 
-    async def unfinished(self) -> builtins.list[tuple[ConversationId, TurnId]]:
-        """Turns that got a message but no end, oldest first, in conversations that the desk owns: what a crash left behind."""
-        (rows,) = await self._database.read(self._tenant, self._step("unfinished"))
+    async def unfinished(self, *, older_seconds: float = 0.0) -> builtins.list[tuple[ConversationId, TurnId]]:
+        """Turns that got a message so long ago but no end, oldest first, where the desk owns the conversation and nobody is at it."""
+        (rows,) = await self._database.read(self._tenant, self._step("unfinished", seconds=older_seconds))
         return [(ConversationId(row.conversation), TurnId(row.turn)) for row in rows]
 
     async def erase(self, *, customer: CustomerId | None = None, id: ConversationId | None = None) -> int:
@@ -200,6 +262,10 @@ class Conversations:
         *,
         fingerprint: str | None = None,
         expected: Owner | None = None,
+        holder: str | None = None,
+        release: bool = False,
+        caller: tuple[KeyId, CustomerId | None] | None = None,
+        seconds: float = 0.0,
     ) -> builtins.list[Step]:
         message = next((e for e in events if isinstance(e, MessageReceived)), None)
         owner, agent = _owner_after(events)
@@ -213,11 +279,37 @@ class Conversations:
             owner=owner,
             agent=agent,
             expected=expected and expected.value,
+            holder=holder,
+            release=release,
+            seconds=seconds,
+            guarded=caller is not None,
+            key=caller and caller[0],
+            customer=caller and caller[1],
             received=message is not None,
             idempotency_key=message.idempotency_key if message else None,
             ended=any(isinstance(e, _ENDS) for e in events),
         )
         return [append, *(self._gap(id, e) for e in events if isinstance(e, KnowledgeGapFound))]
+
+    def _whole(self, id: ConversationId) -> builtins.list[Step]:
+        return [
+            self._step("row", id=id),
+            self._step("fold", id=id, state=list(STATE_KINDS), talk=list(TALK_KINDS), limit=LOADED),
+        ]
+
+    def _standing(self, id: ConversationId, rows: Sequence[Any], said: Sequence[Any], *, claimed: bool) -> Standing:
+        records = [recorded(row, self._tenant) for row in said]
+        return Standing(
+            conversation=fold(records, id=id, tenant=self._tenant, customer=rows[0].customer, opened_at=rows[0].opened_at),
+            waiting=_waiting(records),
+            claimed=claimed,
+        )
+
+    def _recorded(self, id: ConversationId, turn: TurnId, rows: Sequence[Any], events: Sequence[Event]) -> builtins.list[Recorded]:
+        return [
+            Recorded(position=row.position, tenant=self._tenant, conversation=id, turn=turn, seq=row.seq, at=row.at, event=event)
+            for row, event in zip(sorted(rows, key=lambda row: row.seq), events, strict=bool(rows))
+        ]
 
     def _gap(self, id: ConversationId, event: KnowledgeGapFound) -> Step:
         return self._step(
@@ -256,6 +348,18 @@ def recorded(row: Any, tenant: TenantId) -> Recorded:
         at=row.at,
         event=from_json(row.body),
     )
+
+
+def _waiting(records: Sequence[Recorded]) -> tuple[Recorded, ...]:
+    """Messages without an end; a human who gave the conversation back dealt with all before."""
+    ended = {r.turn for r in records if isinstance(r.event, _ENDS)}
+    waiting: list[Recorded] = []
+    for record in records:
+        if isinstance(record.event, OwnerChanged) and record.event.owner == Owner.DESK.value:
+            waiting.clear()
+        elif isinstance(record.event, MessageReceived) and record.turn not in ended:
+            waiting.append(record)
+    return tuple(waiting)
 
 
 def _owner_after(events: Sequence[Event]) -> tuple[str | None, str | None]:

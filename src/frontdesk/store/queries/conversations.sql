@@ -11,8 +11,15 @@ with held as (
     updated_at = clock_timestamp(),
     fingerprint = coalesce(%(fingerprint)s::text, fingerprint),
     owner = coalesce(%(owner)s::text, owner),
-    agent = coalesce(%(agent)s::text, agent)
+    agent = coalesce(%(agent)s::text, agent),
+    holder = case when %(release)s then null
+      when %(seconds)s > 0 and (holder is null or held_until < clock_timestamp()) then %(turn)s else holder end,
+    held_until = case when %(release)s then null
+      when %(seconds)s > 0 and (holder is null or held_until < clock_timestamp()) then clock_timestamp() + make_interval(secs => %(seconds)s)
+      else held_until end
   where tenant = %(tenant)s and id = %(id)s and (%(expected)s::text is null or owner = %(expected)s::text)
+    and (%(holder)s::text is null or holder = %(holder)s::text)
+    and (not %(guarded)s or key = %(key)s::text and customer is not distinct from %(customer)s::text and owner <> 'closed')
   returning last_seq - cardinality(%(kinds)s::text[]) as base, key, customer
 ), begun as (
   insert into turns (tenant, conversation, turn, key, customer, idempotency_key, finished_at)
@@ -32,7 +39,8 @@ order by e.place
 returning position, seq, at
 
 -- name: notify
-select pg_notify('frontdesk_events', %(tenant)s || ' ' || %(id)s || ' ' || (select last_value from events_position))
+-- A commit of its own, after the one that matters: it need not wait for the disk, since readers also look by themselves.
+select set_config('synchronous_commit', 'off', true), pg_notify('frontdesk_events', %(tenant)s || ' ' || %(id)s || ' ' || (select last_value from events_position))
 
 -- name: gap
 insert into gaps (tenant, id, question, folded, best_source, best_score, conversation)
@@ -43,7 +51,7 @@ on conflict (tenant, folded) do update set
   best_source = excluded.best_source, best_score = excluded.best_score
 
 -- name: row
-select id, key, customer, channel, owner, agent, opened_at, updated_at, last_seq from conversations
+select id, key, customer, channel, owner, agent, opened_at, updated_at, last_seq, holder from conversations
 where tenant = %(tenant)s and id = %(id)s
 
 -- name: fold
@@ -59,6 +67,14 @@ order by seq
 select e.position, e.conversation, e.turn, e.seq, e.at, e.body from events e
 where e.tenant = %(tenant)s and e.conversation = %(id)s and e.seq > %(after)s
 order by e.seq limit %(limit)s
+
+-- name: turn
+select position, conversation, turn, seq, at, body from events
+where tenant = %(tenant)s and conversation = %(id)s and turn = %(turn)s
+order by seq
+
+-- name: remember
+update conversations set fingerprint = %(fingerprint)s where tenant = %(tenant)s and id = %(id)s
 
 -- name: resume
 select id from conversations
@@ -106,6 +122,8 @@ select key from conversations where tenant = %(tenant)s and id = %(id)s
 -- name: unfinished
 select t.conversation, t.turn from turns t join conversations c on c.tenant = t.tenant and c.id = t.conversation
 where t.tenant = %(tenant)s and t.finished_at is null and c.owner = 'desk'
+  and t.started_at <= clock_timestamp() - make_interval(secs => %(seconds)s)
+  and (c.held_until is null or c.held_until < clock_timestamp())
 order by t.started_at
 
 -- name: erase
