@@ -91,8 +91,8 @@ async def evaluate_file(front_office: FrontOffice, path: Path, *, categories: Se
     for case in cases:
         if categories and case.category not in categories:
             continue
-        reply = await _play(front_office, case)
-        wrong = _judge(case, reply)
+        reply = await play(front_office, case)
+        wrong = judge(case, reply)
         result.passed.setdefault(case.category, []).append(not wrong)
         if wrong:
             said = " ".join(reply.text.split()) if reply else "(no reply)"
@@ -100,7 +100,8 @@ async def evaluate_file(front_office: FrontOffice, path: Path, *, categories: Se
     return result
 
 
-async def _play(front_office: FrontOffice, case: Case) -> ReplySent | None:
+async def play(front_office: FrontOffice, case: Case) -> ReplySent | None:
+    """Has the conversation of a case; its last reply."""
     caller = Caller(tenant=case.tenant, key=KeyId("evaluation"), role=Role.SERVER, customer=case.customer)
     conversation: ConversationId | None = None
     reply: ReplySent | None = None
@@ -115,11 +116,14 @@ async def _play(front_office: FrontOffice, case: Case) -> ReplySent | None:
     return reply
 
 
-def _judge(case: Case, reply: ReplySent | None) -> list[str]:
+def judge(case: Case, reply: ReplySent | None, *, words_only: bool = False) -> list[str]:
+    """What is wrong with the last reply of a case; nothing when it is right. `words_only` leaves route, sources and flags aside."""
     if reply is None:
         return ["no reply"]
     wrong = [f"misses {p.pattern[:60]!r}" for p in case.must if not p.search(reply.text)]
     wrong += [f"holds {p.pattern[:60]!r}" for p in case.must_not if p.search(reply.text)]
+    if words_only:
+        return wrong
     if case.routes and reply.route.value not in case.routes:
         wrong.append(f"route {reply.route.value}")
     sources = {c.source for c in reply.citations}
