@@ -110,7 +110,9 @@ async def _apply(connection: AsyncConnection[Any], steps: list[Migration]) -> No
         if number not in known:
             raise StoreUnavailable(f"the database was written by a newer frontdesk (migration {name}): upgrade this one")
         if known[number].checksum != checksum:
-            raise StoreUnavailable(f"migration {name} in the database differs from this program's: use the release that wrote it")
+            raise StoreUnavailable(
+                f"migration {name} in the database differs from this program's: use the release that wrote it, or an empty data folder"
+            )
     for step in steps:
         if step.number in applied:
             continue

@@ -73,7 +73,7 @@ create index turns_unfinished on turns (tenant, started_at) where finished_at is
 -- commits, a shared advisory lock that carries the sequence's value from before its own positions. Readers stop at the lowest such
 -- value: nothing below it can still appear. No writer waits for another, and long transactions elsewhere do not hold readers up.
 create function events_enter() returns void language sql volatile as $$
-  select pg_advisory_xact_lock_shared((x'46440000'::bigint << 32) | (case when is_called then last_value else 0 end)) from events_position
+  select pg_advisory_xact_lock_shared((x'46440000'::bigint << 32) | (case when is_called then last_value else 0 end)) from frontdesk.events_position
 $$;
 
 create function events_horizon() returns bigint language plpgsql volatile as $$
@@ -82,7 +82,7 @@ declare
   in_flight bigint;
 begin
   -- The order matters: a writer that enters after the look at the locks takes positions above `reached`.
-  select case when is_called then last_value else 0 end into reached from events_position;
+  select case when is_called then last_value else 0 end into reached from frontdesk.events_position;
   select min(((classid::bigint & x'ffff'::bigint) << 32) | objid::bigint) into in_flight
     from pg_locks
     where locktype = 'advisory' and objsubid = 1 and granted and (classid::bigint & x'ffff0000'::bigint) = x'46440000'::bigint
@@ -199,8 +199,8 @@ create table passages (
 create unique index passages_place on passages (tenant, document, version, ordinal);
 create index passages_quarantined on passages (tenant) where current and quarantine is not null;
 
--- What answers: current passages only, in two narrow tables so that an exact scan touches vectors alone. Large tenants get their own
--- partial HNSW and GIN indexes when they grow (see knowledge.py): an index shared by all tenants would filter after its scan, and lose.
+-- What answers: current passages only, in two narrow tables so that an exact scan touches vectors alone. A large tenant gets its own
+-- partial HNSW index (see indexing.py): one shared by all tenants would be filtered after its scan, and lose recall.
 create table passage_vectors (
   tenant text not null check (tenant <> ''),
   id text not null,
@@ -213,13 +213,17 @@ alter table passage_vectors alter column embedding set storage plain;
 create index passage_vectors_document on passage_vectors (tenant, document);
 create index passage_vectors_hash on passage_vectors (tenant, hash);
 
+-- `terms` are the lexemes hashed together with their tenant: one index serves all tenants, and a small one never reads what a large one
+-- wrote, however common the word.
 create table passage_words (
   tenant text not null check (tenant <> ''),
   id text not null,
   document text not null,
   words tsvector not null,
+  terms int[] not null,
   primary key (tenant, id)
 ) with (toast_tuple_target = 8160);
+create index passage_words_terms on passage_words using gin (terms) with (fastupdate = off);
 create index passage_words_document on passage_words (tenant, document);
 
 -- In how many passages of the tenant a lexeme stands.
@@ -230,24 +234,29 @@ create table lexemes (
   primary key (tenant, lexeme)
 );
 
--- Stems for English, the words themselves for everything else; common English words carry nothing.
-create text search dictionary verbatim (template = pg_catalog.simple, stopwords = english);
-create text search configuration verbatim (copy = pg_catalog.simple);
-alter text search configuration verbatim alter mapping for asciiword, word, hword, hword_part, hword_asciipart, asciihword with verbatim;
+-- The stemmer treats words of other languages the same way in a passage and in a question, so they match as well.
+create function words_of(content text) returns tsvector language sql immutable strict as $$
+  select to_tsvector('pg_catalog.english', content)
+$$;
 
-create function words_of(content text) returns tsvector language sql immutable
+create function term_of(tenant text, lexeme text) returns int language sql immutable strict as $$
+  select hashtext(tenant || ' ' || lexeme)
+$$;
+
+create function terms_of(tenant text, words tsvector) returns int[] language sql immutable strict
 set search_path = frontdesk, pg_catalog as $$
-  select to_tsvector('pg_catalog.english', content) || to_tsvector('frontdesk.verbatim', content)
+  select coalesce(array_agg(term_of(tenant, lexeme)), '{}') from unnest(tsvector_to_array(words)) t(lexeme)
 $$;
 
 -- The nearest passages by meaning and by word, fused by reciprocal rank. `coverage` is the share of the question's weight (inverse
 -- document frequency) whose words stand in the passage.
 --
--- It runs as frontdesk_search, which may read the three index tables of every tenant, and takes the tenant from the transaction alone:
--- under row-level security PostgreSQL would not use a full-text index at all (its operator is not leakproof).
+-- It runs as frontdesk_search, which may read the index tables of every tenant, and takes the tenant from the transaction alone:
+-- under row-level security PostgreSQL would not use an index on words at all (its operators are not leakproof).
 --
--- Words: ranking every passage that holds a common word would read half of a large tenant. Candidates come from the rarest words of the
--- question, as long as they stand in no more than `reach` passages together; every word then counts in the rank.
+-- Ranking every passage that holds a common word would read half of a large tenant. Candidates come from the rarest words of the
+-- question, as long as they stand in no more than `reach` passages together; when even the rarest stands in more, from the passages
+-- that hold the two rarest. Every word of the question then counts in the rank.
 create function search_passages(question text, asked halfvec, wanted int, ef int, depth int, reach int)
 returns table (id text, score double precision, cosine double precision, coverage double precision)
 language plpgsql volatile security definer set search_path = frontdesk, public, pg_temp as $$
@@ -256,9 +265,10 @@ declare
   known knowledge;
   dimensions int := vector_dims(asked);
   terms tsquery[];
+  rare int[];
+  rarest int[];
   weights double precision[];
   total double precision;
-  rare tsquery;
 begin
   select * into known from knowledge k where k.tenant = me;
   if known.dimensions is null or known.passages = 0 then
@@ -269,7 +279,7 @@ begin
       me, known.dimensions, dimensions;
   end if;
   with parts as (
-    select coalesce(x.passages, 0) as df,
+    select coalesce(x.passages, 0) as df, term_of(me, l.lexeme) as term,
       ('''' || replace(replace(l.lexeme, '\', '\\'), '''', '''''') || '''') as quoted,
       ln(1 + (greatest(known.passages - coalesce(x.passages, 0), 0) + 0.5) / (coalesce(x.passages, 0) + 0.5))::double precision as idf
     from unnest(tsvector_to_array(words_of(left(question, 4000)))) l(lexeme)
@@ -278,12 +288,9 @@ begin
     select p.*, sum(df) over (order by df, quoted) as reached, row_number() over (order by df, quoted) as place from parts p where df > 0
   )
   select array_agg(quoted::tsquery order by place), array_agg(idf order by place), (select sum(idf) from parts),
-    coalesce(
-      string_agg(quoted, ' | ') filter (where reached <= reach),
-      string_agg(quoted, ' & ') filter (where place <= 2)
-    )::tsquery
-  into terms, weights, total, rare
-  from running where place <= 32;
+    array_agg(term) filter (where reached <= reach), array_agg(term) filter (where place <= 2)
+  into terms, weights, total, rare, rarest
+  from running where place <= 24;
 
   perform set_config('hnsw.ef_search', ef::text, true), set_config('hnsw.iterative_scan', 'strict_order', true);
   return query execute format($query$
@@ -292,7 +299,7 @@ begin
       from passage_vectors v where v.tenant = %2$L
       order by v.embedding::halfvec(%1$s) <#> $1::halfvec(%1$s) limit $2
     ), candidates as materialized (
-      select w.id, w.words from passage_words w where w.tenant = %2$L and w.words @@ $3 limit $4
+      select w.id, w.words from passage_words w where w.tenant = %2$L and w.terms %3$s $3 limit $4
     ), worded as (
       select c.id, m.matched / $7 as coverage, m.rank
       from candidates c, lateral (
@@ -301,6 +308,7 @@ begin
           sum(t.weight * ts_rank(c.words, t.term)) / (1 + 1.2 * (0.25 + 0.75 * length(c.words) / $8)) as rank
         from unnest($5::tsquery[], $6::double precision[]) t(term, weight) where c.words @@ t.term
       ) m
+      where m.rank > 0
       order by m.rank desc, c.id limit $2
     ), fused as (
       select coalesce(n.id, w.id) as id, coalesce(1.0 / (60 + n.place), 0) + coalesce(1.0 / (60 + w.place), 0) as score,
@@ -313,8 +321,8 @@ begin
     select f.id, f.score::double precision, -coalesce(f.distance, v.embedding <#> $1)::double precision, f.coverage::double precision
     from fused f join passage_vectors v on v.tenant = %2$L and v.id = f.id
     order by f.score desc, f.id
-  $query$, dimensions, me)
-  using asked, depth, rare, reach, coalesce(terms, '{}'), coalesce(weights, '{}'), coalesce(total, 1),
+  $query$, dimensions, me, case when rare is null then '@>' else '&&' end)
+  using asked, depth, coalesce(rare, rarest, array[0]), reach, coalesce(terms, '{}'), coalesce(weights, '{}'), coalesce(total, 1),
     greatest(known.lexemes::double precision / known.passages, 1), wanted;
 end $$;
 
