@@ -1,0 +1,68 @@
+# frontdesk. `make run` tries it, `make test` proves it, `make help` lists the rest.
+# Needs Python 3.11 or newer and a package index, nothing else. Another interpreter: make run PYTHON=/path/to/python3.12
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+WANTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	$$p -c '$(WANTED)' >/dev/null 2>&1 && { echo $$p; break; }; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar on
+ARGS ?=
+
+# The package itself is installed in place, with the build tools that the lock file names: nothing is fetched outside the locks.
+define installed
+	$(PIP) --require-hashes --only-binary :all: -r $(1)
+	$(PIP) --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+endef
+
+.PHONY: help run test check format bench architecture lock clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+run: $(VENV)/.run ## install, fetch the models, and open the desk on the example tenants at http://127.0.0.1:8000
+	@exec $(BIN)/frontdesk demo $(ARGS)
+
+test: $(VENV)/.dev ## install what the tests need and run them all (ARGS="tests/docs -x" runs some)
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev ## formatting, lint, types, import contracts, and that the documentation is true
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/docs
+
+format: $(VENV)/.dev ## format the code and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## print the benchmarks' tables (ARGS="--list" shows which, ARGS="answers sync" runs some)
+	@exec $(BIN)/python -m bench $(ARGS)
+
+architecture: $(VENV)/.dev ## write the tree of ARCHITECTURE.md again, from the files' first sentences
+	$(BIN)/python -m tests.docs.tree --write
+
+lock: $(VENV)/.dev ## resolve the dependencies of pyproject.toml again and write requirements/*.txt
+	$(PIP) uv
+	sh requirements/lock.sh $(BIN)/uv
+
+clean: ## remove the virtual environment and what tools left behind; data and models stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "frontdesk needs Python 3.11 to 3.14: install one, or name it with PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c '$(WANTED)' || { echo "$(PYTHON) is not Python 3.11 to 3.14: name another with PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make a virtual environment: install its venv module (on Debian: python3-venv)" >&2; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	$(call installed,requirements/run.txt)
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	$(call installed,requirements/dev.txt)
+	@touch $(VENV)/.run

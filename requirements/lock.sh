@@ -1,0 +1,12 @@
+#!/bin/sh
+# Writes the lock files: every package with its hashes, one version for all supported Pythons and systems, no index named.
+# dev.txt holds run.txt's versions and more, so that installing one over the other changes nothing.
+set -eu
+uv=${1:-uv}
+cd "$(dirname "$0")/.."
+resolve() {
+    "$uv" pip compile pyproject.toml requirements/build.in "$@" --quiet --universal --python-version 3.11 --fork-strategy fewest \
+        --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+}
+resolve --output-file requirements/run.txt
+resolve --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
