@@ -141,7 +141,7 @@ def test_the_human_button_hands_over_and_a_person_is_shown_as_one(browser: Brows
     browser.click(".human")
     browser.sees("You asked for a person", ".note")
     browser.sees("+44 1632 960500", ".note")
-    assert (browser.texts(".state"), browser.texts(".human")) == (["Waiting for a person"], ["Person asked for"])
+    assert (browser.texts(".state"), browser.texts(".human")) == (["Waiting for a person"], ["Person asked"])
     own(desk, newest(desk), Owner.AGENT, "Kim")
     append(desk, AgentReplied(agent="Kim", text="Hello, Kim here."))
     browser.sees("Hello, Kim here.", ".agent .text")

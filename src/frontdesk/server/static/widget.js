@@ -28,7 +28,7 @@ const WORDS = {
   humanState: (name) => `${name}, a person`,
   closedState: "Closed",
   human: "Talk to a person",
-  humanAsked: "Person asked for",
+  humanAsked: "Person asked",
   humanHere: "With a person",
   more: "More",
   newConversation: "New conversation",
@@ -46,6 +46,7 @@ const WORDS = {
   welcomeMore: "Ask in your own words. I answer from our own documents and show where an answer stands.",
   tryAsking: "For example",
   fine: "Answers come from an AI. A person is one tap away.",
+  fineHuman: "People read and answer here.",
   youSaid: "You:",
   deskSaid: "Assistant:",
   agentSaid: (name) => `${name}, a person:`,
@@ -547,7 +548,7 @@ svg { inline-size: 20px; block-size: 20px; fill: none; stroke: currentColor; str
 .unread { position: absolute; inset-block-start: -2px; inset-inline-end: -2px; min-inline-size: 20px; padding: 0 6px; border-radius: 10px; font-size: 12px; line-height: 20px;
   background: #b3261e; color: #fff; font-weight: 600; }
 
-.panel { display: flex; flex-direction: column; background: var(--paper); overflow: hidden; position: fixed; z-index: 2147483001;
+.panel { container-type: inline-size; display: flex; flex-direction: column; background: var(--paper); overflow: hidden; position: fixed; z-index: 2147483001;
   inset-block-end: max(20px, env(safe-area-inset-bottom)); inset-inline-end: 20px; inline-size: 400px; block-size: min(680px, calc(100dvh - 40px));
   border-radius: 18px; border: 1px solid var(--line); box-shadow: var(--shadow); animation: rise .18s ease-out; }
 :host([data-mode="page"]) .panel { position: relative; inset: auto; z-index: auto; inline-size: 100%; block-size: 100%; border-radius: inherit; border: 0; box-shadow: none; animation: none; }
@@ -571,6 +572,8 @@ header:dir(rtl) { padding: 12px 18px 12px 12px; }
 .human[aria-disabled="true"] { background: var(--human-tint); border-color: transparent; color: var(--human); cursor: default; }
 .human[aria-disabled="true"] svg { color: inherit; }
 
+@container (max-width: 440px) { header { gap: 2px; padding-inline-end: 6px; } .human { padding-inline: 11px; } .human svg { display: none; } .icon { inline-size: 34px; } }
+
 .menu { position: absolute; inset-block-start: 58px; inset-inline-end: 12px; z-index: 2; min-inline-size: 240px; padding: 6px; border-radius: 12px; background: var(--paper);
   border: 1px solid var(--line); box-shadow: var(--shadow); display: grid; }
 .menu > * { text-align: start; padding: 9px 12px; border-radius: 8px; font-size: 14px; color: inherit; text-decoration: none; }
@@ -590,6 +593,7 @@ header:dir(rtl) { padding: 12px 18px 12px 12px; }
 .kept ul { margin: 0; padding: 0 14px 12px; list-style: none; font-size: 13.5px; display: grid; gap: 6px; }
 
 .scroll { flex: 1; min-block-size: 0; overflow-y: auto; overscroll-behavior: contain; padding: 20px 18px 8px; scrollbar-width: thin; scrollbar-color: var(--line) transparent; }
+:host([data-mode="page"]) .scroll { scrollbar-gutter: stable both-edges; }
 :host([data-mode="page"]) .scroll > *, :host([data-mode="page"]) .foot > * { max-inline-size: 720px; margin-inline: auto; }
 .log { display: flex; flex-direction: column; gap: 14px; }
 .welcome { margin-block-end: 18px; }
@@ -603,7 +607,8 @@ header:dir(rtl) { padding: 12px 18px 12px 12px; }
 .item { max-inline-size: 100%; overflow-wrap: anywhere; animation: appear .16s ease-out; }
 @keyframes appear { from { opacity: 0; transform: translateY(4px); } }
 .item p, .item ul, .item ol { margin: 0; unicode-bidi: plaintext; }
-.text > * + * { margin-block-start: 8px; }
+.item .text > * + * { margin-block-start: 8px; }
+.item .text > .sr + * { margin-block-start: 0; }
 .item ul, .item ol { padding-inline-start: 22px; }
 .item li + li { margin-block-start: 3px; }
 a { color: var(--accent); text-underline-offset: 2px; }
@@ -629,7 +634,9 @@ a { color: var(--accent); text-underline-offset: 2px; }
 .source[open] { flex-basis: 100%; }
 .source summary { display: inline-flex; align-items: baseline; gap: 6px; max-inline-size: 100%; list-style: none; cursor: pointer; padding: 2px 10px; line-height: 20px; border-radius: 12px; background: var(--tint); color: var(--soft); }
 .source summary::-webkit-details-marker { display: none; }
-.source summary::before { content: "❝"; color: var(--accent); font-size: 11px; }
+.source summary::before { content: ""; inline-size: 6px; block-size: 6px; border: solid var(--accent); border-width: 0 1.8px 1.8px 0; transform: rotate(-45deg); flex: none; align-self: center; transition: transform .15s; }
+.source summary:dir(rtl)::before { transform: rotate(135deg); }
+.source[open] summary::before { transform: translateY(-2px) rotate(45deg); }
 .source summary span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .source summary:hover, .source[open] summary { color: var(--ink); }
 .source blockquote { margin: 8px 0 4px; padding: 2px 0 2px 14px; border-inline-start: 3px solid var(--accent); white-space: pre-wrap; line-height: 1.5; max-block-size: 16em; overflow: auto; }
@@ -651,6 +658,7 @@ form { display: flex; align-items: flex-end; gap: 6px; border: 1px solid var(--l
 form:dir(rtl) { padding: 5px 16px 5px 5px; }
 form:focus-within { border-color: var(--accent); box-shadow: 0 0 0 1px var(--accent); }
 textarea { flex: 1; min-inline-size: 0; resize: none; border: 0; outline: 0; background: none; padding: 6px 0; line-height: 22px; max-block-size: 132px; font-size: 16px; field-sizing: content; }
+textarea:focus-visible { outline: 0; }
 textarea::placeholder { color: var(--soft); opacity: 1; }
 .send { display: grid; place-items: center; inline-size: 34px; block-size: 34px; border-radius: 50%; background: var(--accent); color: var(--on-accent); flex: none; transition: opacity .15s; }
 .send:disabled { background: var(--tint); color: var(--soft); cursor: default; }
@@ -1088,6 +1096,7 @@ class FrontdeskChat extends HTMLElement {
       typingLabel: make("span"),
       banner: make("div", { class: "banner", role: "status", hidden: true }),
       field: make("textarea", { id: "field", rows: "1", dir: "auto", autocomplete: "off", enterkeyhint: "send" }),
+      fine: make("p", { class: "fine" }),
       send: make("button", { class: "send", type: "submit", "aria-label": WORDS.send, title: WORDS.send, disabled: true }, icon("send")),
     };
     this.#ui = ui;
@@ -1107,7 +1116,7 @@ class FrontdeskChat extends HTMLElement {
       ui.sheet,
       ui.scroll,
       ui.newest,
-      make("div", { class: "foot" }, ui.banner, ui.form, make("p", { class: "fine" }, WORDS.fine)),
+      make("div", { class: "foot" }, ui.banner, ui.form, ui.fine),
     );
     this.#wire(ui);
     root.replaceChildren(ui.launcher, ui.panel);
@@ -1209,6 +1218,7 @@ class FrontdeskChat extends HTMLElement {
     ui.humanLabel.textContent = { queue: WORDS.humanAsked, agent: WORDS.humanHere }[owner] ?? WORDS.human;
     if (owner === "queue" || owner === "agent") ui.human.setAttribute("aria-disabled", "true");
     else ui.human.removeAttribute("aria-disabled");
+    ui.fine.textContent = owner === "queue" || owner === "agent" ? WORDS.fineHuman : WORDS.fine;
     ui.field.placeholder = { desk: WORDS.placeholder, closed: WORDS.placeholderClosed }[owner] ?? WORDS.placeholderHuman;
   }
 
