@@ -195,7 +195,10 @@ async def test_a_write_is_never_repeated(desk: Desk, answer: Any) -> None:
 async def test_a_slow_answer_ends_at_the_deadline(desk: Desk) -> None:
     body = Drip([b'"'] + [b"x"] * 1000, pause=0.02)
     desk.api.says(httpx.Response(200, stream=body, headers={"content-type": "application/json"}))
-    outcome = await asyncio.wait_for(desk.call("trackParcel", TRACK), 2)
+    caller = ToolCaller(desk.catalog, http=desk.http, seconds=0.2)
+    operation = desk.catalog.get("trackParcel")
+    assert operation is not None
+    outcome = await caller.call(operation, TRACK, {})
     assert outcome.failure is Failure.SLOW
     assert body.closed
 

@@ -220,10 +220,10 @@ def test_a_schema_bomb_is_refused_quickly() -> None:
         f"openapi: 3.1.0\nservers: [{{url: 'https://x.invalid'}}]\ncomponents:\n  schemas:\n{levels}\n    s40: {{type: string}}\n"
         "paths:\n  /x:\n    post:\n      requestBody: {content: {application/json: {schema: {$ref: '#/components/schemas/s0'}}}}\n"
     )
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(BadToolSpec, match="too many parts"):
         read_document(text, source=ToolSource(openapi="a.yaml"))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 @settings(max_examples=150, deadline=None)

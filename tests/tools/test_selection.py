@@ -34,8 +34,9 @@ async def test_most_messages_find_their_operation_and_most_others_none(minilm: M
     selector = Selector(operations(data["operations"]), minilm)
     first = declined = 0
     asked = [(q, name) for name, questions in data["questions"].items() for q in questions]
-    for question, name in asked:
-        ranked = await selector.rank(question, today=TODAY)
+    vectors = await minilm.embed([question for question, _ in asked])
+    for (question, name), vector in zip(asked, vectors, strict=True):
+        ranked = await selector.rank(question, today=TODAY, vector=vector)
         first += ranked[0].operation.name == name
         declined += name is None and not ranked[0].chosen
     others = sum(1 for _, name in asked if name is None)
