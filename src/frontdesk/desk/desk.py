@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from frontdesk.desk import guardrails
 from frontdesk.desk.briefing import Briefing, Briefings
 from frontdesk.desk.draft import Draft, Sentence
-from frontdesk.desk.dynamic import Dynamic
+from frontdesk.desk.dynamic import CERTAIN, LIVELY, Attempt, Dynamic
 from frontdesk.desk.faq import from_faq
 from frontdesk.desk.handoff import Category, hand_off
 from frontdesk.desk.intent import Intent
@@ -31,6 +31,7 @@ from frontdesk.domain.events import (
     QuestionUnderstood,
     ReplySent,
     SentenceReleased,
+    SlotRequested,
 )
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
 from frontdesk.knowledge.library import Library
@@ -87,17 +88,20 @@ class Desk:
         yield IntentRecognized(route=intent.route, name=intent.name, confidence=intent.confidence, scores=_top(intent))
 
         if conversation.pending is not None:
-            async for event in self._dynamic.resume(briefing, caller, conversation, message, intent):
-                yield event
-                if isinstance(event, ReplySent):
-                    return
+            taken = await self._dynamic.resume(briefing, caller, conversation, message, intent)
+            if taken is not None:
+                async for event in _carried(briefing, taken):
+                    yield event
+                return
         if intent.route is Route.HANDOFF or intent.name == "refuse/emergency" or _insists(conversation, message, intent):
             async for event in self._pass_on(briefing, conversation, message, intent):
                 yield event
             return
 
         answers: list[Answer] = []
+        asked = False
         async for event in self._answer_parts(briefing, caller, conversation, message, intent, answers):
+            asked = asked or isinstance(event, SlotRequested)
             yield event
         draft, gaps = _compose(briefing, conversation, intent, answers)
         draft, wording = await self._phrasing.of(message, draft)
@@ -110,6 +114,10 @@ class Desk:
         draft, rejected = _checked(briefing, draft)
         for objection in rejected:
             yield objection
+        reminder = self._dynamic.reminder(briefing, conversation.pending) if conversation.pending and not asked else None
+        if reminder is not None:
+            yield reminder[1]
+            draft = replace(draft, sentences=(*draft.sentences, reminder[0]))
         async for event in _say(draft):
             yield event
 
@@ -119,15 +127,26 @@ class Desk:
         """Each thing that the message asks, from live data where that is what it takes, else from FAQ and documents."""
         parts = parts_of(message, conversation, briefing.lexicon)[:MOST_PARTS]
         yield QuestionUnderstood(parts=tuple(p.readings[0] for p in parts))
+        asked = False
         for part in parts:
-            live = await self._dynamic.try_part(briefing, caller, conversation, part, intent)
-            for event in live.events:
-                yield event
-            if live.draft is not None:
-                answers.append(Answer(part=part, draft=live.draft))
+            unconnected = self._dynamic.unconnected(briefing, intent)
+            if unconnected is not None:
+                answers.append(Answer(part=part, draft=unconnected))
                 continue
-            async for event in self._look_up(briefing.tenant, briefing, part, intent, answers):
-                yield event
+            proposal = await self._dynamic.propose(briefing, caller, conversation, part, intent, message)
+            read: list[Answer] = []
+            if proposal is None or proposal.score < CERTAIN:
+                async for event in self._look_up(briefing.tenant, briefing, part, intent, read):
+                    yield event
+            if proposal is not None and proposal.score >= _bar(read):
+                attempt = await self._dynamic.carry_out(briefing, caller, conversation, proposal, message)
+                if not (asked and attempt.asks):  # one open question at a time
+                    asked = asked or attempt.asks
+                    for event in attempt.events:
+                        yield event
+                    answers.append(Answer(part=part, draft=attempt.draft))
+                    continue
+            answers += read
 
     async def _pass_on(self, briefing: Briefing, conversation: Conversation, message: str, intent: Intent) -> AsyncGenerator[Event]:
         """Nothing is looked up: the customer needs a human, or the emergency services."""
@@ -170,6 +189,25 @@ class Desk:
             answers.append(Answer(part=part, draft=None, nearest=ranked[0]))
             return
         answers.append(Answer(part=part, draft=_draft(question, ranked), nearest=ranked[0]))
+
+
+def _bar(read: Sequence[Answer]) -> float:
+    """How sure a tool must be about a question that documents answer this well."""
+    if not read:
+        return 0.0
+    answered = read[0].draft is not None and read[0].nearest is not None
+    return max(LIVELY, read[0].nearest.probability) if answered and read[0].nearest else LIVELY
+
+
+async def _carried(briefing: Briefing, attempt: Attempt) -> AsyncGenerator[Event]:
+    """What an attempt led to, as events up to the reply."""
+    for event in attempt.events:
+        yield event
+    draft, rejected = _checked(briefing, attempt.draft)
+    for objection in rejected:
+        yield objection
+    async for event in _say(draft):
+        yield event
 
 
 def _draft(question: Question, ranked: Sequence[Evidence]) -> Draft:

@@ -289,6 +289,12 @@ class ToolCaller:
         return self._http.build_request(operation.method.upper(), address, headers=headers, content=content)
 
 
+def http_client(*, connections: int = 100) -> httpx.AsyncClient:
+    """The client that all tenants' calls go through. It follows no redirect and takes nothing from the environment, proxies included."""
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=20)
+    return httpx.AsyncClient(follow_redirects=False, trust_env=False, limits=limits, timeout=httpx.Timeout(10.0, connect=3.0))
+
+
 def verified(caller: Caller) -> Mapping[str, Any]:
     """The claims that `bind` may read: those of the verified token, with the customer as `sub`; empty when nobody is signed in."""
     return {**caller.claims, "sub": caller.customer} if caller.customer else {}

@@ -1,0 +1,303 @@
+"""What an operation still needs: from the words, from earlier turns, from what a read of the customer's own records finds; last, asked.
+
+Pure: calls nothing. Asks for one thing at a time and refuses to guess: a value that fits nothing is told, several that fit are offered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+from frontdesk.domain.conversation import ToolCall
+from frontdesk.models.protocols import Embedder
+from frontdesk.tools.catalog import Catalog
+from frontdesk.tools.checking import fit
+from frontdesk.tools.dates import find_days
+from frontdesk.tools.lexicon import STOP, stem
+from frontdesk.tools.offers import pick
+from frontdesk.tools.operation import Argument, Operation, words_of
+from frontdesk.tools.rendering import Fact, Rendering, facts
+from frontdesk.tools.slots import kind_of, vocabulary
+from frontdesk.tools.understanding import SURE, Offer, corrections, understand
+
+Record = Mapping[str, Any]
+MOST_CHOICES = 8
+"""Choices that are listed; more would be read by nobody."""
+_ABOUT_IDS = frozenset({"id", "ids", "ref", "reference", "no", "number", "code", "key", "nr"})
+_BEFORE = re.compile(
+    r"\b(?:before (?:that|this|it|then)|previous|prior|preceding|the one before|one (?:month|day|week|year) earlier|earlier one)\b"
+)
+_AFTER = re.compile(r"\b(?:after (?:that|this|it)|following|subsequent|the one after|the next one|one (?:month|day|week|year) later)\b")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """Arguments of an operation as far as they are known. `problems`: what is wrong with what was said, by argument."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    fresh: Mapping[str, Any] = field(default_factory=dict)
+    """Those that the words just read gave or changed."""
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What a customer may choose from: labels as shown, and the values they stand for."""
+
+    labels: tuple[str, ...]
+    values: tuple[Any, ...]
+
+
+async def gather(
+    operation: Operation,
+    text: str,
+    *,
+    embedder: Embedder | None,
+    today: date,
+    known: Mapping[str, Any] | None = None,
+    asked: str = "",
+    choices: Choices | None = None,
+) -> Gathered:
+    """What the text gives, on top of what is known; a correction in it changes what is known. Raises ModelUnavailable."""
+    have = {n: v for n, v in (known or {}).items() if operation.argument(n) is not None}
+    changed = corrections(operation, text, known=have, today=today) if have else {}
+    kept = {n: v for n, v in have.items() if n not in changed}
+    offers = [Offer(label=label, value=value) for label, value in zip(choices.labels, choices.values, strict=True)] if choices else []
+    found = {
+        **await understand(operation, text, embedder=embedder, known={**kept, **changed}, today=today, choices=offers, asked=asked),
+        **changed,
+    }
+    values, fresh, problems = dict(kept), {}, {}
+    for name, value in found.items():
+        argument = operation.argument(name)
+        if argument is None or value.confidence < (SURE if argument.required or name == asked else 0.7):
+            continue
+        if value.problem:
+            problems[name] = value.problem
+        else:
+            values[name] = fresh[name] = value.value
+    return Gathered(values=values, fresh=fresh, problems=problems)
+
+
+def missing(operation: Operation, values: Mapping[str, Any]) -> list[Argument]:
+    """Required arguments without a value, in the order in which they are asked for: what narrows the matter down before amounts."""
+    return [a for a in operation.required if a.name not in values]
+
+
+def shifted(operation: Operation, text: str, call: ToolCall) -> dict[str, Any]:
+    """The month or day that "the one before that" means, counted from the earlier call's own; empty when nothing is meant so."""
+    said = text.lower()
+    step = -1 if _BEFORE.search(said) else 1 if _AFTER.search(said) else 0
+    if not step:
+        return {}
+    for argument in operation.askable:
+        if kind_of(argument) not in ("month", "day"):
+            continue
+        before = call.arguments.get(argument.name) or next((v for r in records_of(call.result) if (v := field_of(r, argument))), None)
+        moved = _moved(str(before or ""), step)
+        if moved and not fit(argument, moved)[1]:
+            return {argument.name: moved}
+    return {}
+
+
+def _moved(text: str, step: int) -> str:
+    month = re.fullmatch(r"(\d{4})-(\d{2})", text)
+    if month:
+        count = int(month[1]) * 12 + int(month[2]) - 1 + step
+        return f"{count // 12:04d}-{count % 12 + 1:02d}"
+    try:
+        return (date.fromisoformat(text) + timedelta(days=step)).isoformat()
+    except ValueError:
+        return ""
+
+
+def records_of(result: Any) -> list[Record]:
+    """The records of an answer: its list of records, alone or below one name, else the answer itself."""
+    if isinstance(result, list):
+        return [r for r in result if isinstance(r, Mapping)]
+    if not isinstance(result, Mapping):
+        return []
+    lists: list[list[Record]] = [v for v in result.values() if isinstance(v, list) and v and all(isinstance(r, Mapping) for r in v)]
+    if lists:
+        return max(lists, key=len)
+    empty = any(v == [] for v in result.values()) and not any(isinstance(v, (int, float)) and v for v in result.values())
+    return [] if empty else [result]
+
+
+def field_of(record: Record, argument: Argument) -> Any:
+    """The field of a record that can fill an argument: of the same name, else one that names the same thing in short (`id` for `order_id`)."""
+    wanted = words_of(argument.name.rpartition(".")[2]).split()
+    by_name = {
+        tuple(words_of(str(k)).split()): v for k, v in record.items() if isinstance(v, (str, int, float)) and not isinstance(v, bool)
+    }
+    exact = by_name.get(tuple(wanted))
+    if exact is not None and not fit(argument, exact)[1]:
+        return fit(argument, exact)[0]
+    close = []
+    for name, value in by_name.items():
+        shared = len(set(name) & set(wanted))
+        inside = set(name) <= set(wanted) or set(wanted) <= set(name)
+        both_ids = bool(set(name) & _ABOUT_IDS) and bool(set(wanted) & _ABOUT_IDS)
+        if (inside or (both_ids and set(name) <= _ABOUT_IDS)) and not fit(argument, value)[1]:
+            close.append((shared + both_ids, value))
+    close.sort(key=lambda pair: -pair[0])
+    return fit(argument, close[0][1])[0] if close else None
+
+
+def provider_of(catalog: Catalog, operation: Operation, argument: Argument, values: Mapping[str, Any]) -> Operation | None:
+    """The read that can find an argument's value out: one that its description names, the list above it in the path, or one that returns it."""
+    best: tuple[int, Operation] | None = None
+    for other in catalog.usable:
+        if other.name == operation.name or other.writes or other.run is not None or any(a.name not in values for a in other.required):
+            continue
+        if other.needs_customer and not operation.needs_customer:
+            continue
+        fitness = _provides(other, operation, argument)
+        if fitness and (best is None or fitness > best[0]):
+            best = fitness, other
+    return best[1] if best else None
+
+
+def _provides(other: Operation, operation: Operation, argument: Argument) -> int:
+    if re.search(rf"\b{re.escape(other.name)}\b", f"{argument.description} {operation.description}"):
+        return 4
+    listed = operation.path.partition("{" + argument.name + "}")[0].rstrip("/")
+    if listed != operation.path and listed and other.path.rstrip("/") == listed:
+        return 3
+    returned = {tuple(words_of(n).split()) for n in _fields(other.response)}
+    if tuple(words_of(argument.name).split()) in returned and (other.needs_customer or kind_of(argument) != "choice"):
+        return 2
+    return 1 if _speaks_of_its_own(other, argument) else 0
+
+
+def _fields(schema: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    """Names of fields in a response schema, list entries included."""
+    for name, member in schema.get("properties", {}).items():
+        yield str(name)
+        if depth < 2:
+            yield from _fields(member.get("items", {}), depth + 1)
+    if schema.get("items") and depth < 2:
+        yield from _fields(schema["items"], depth + 1)
+
+
+def _speaks_of_its_own(other: Operation, argument: Argument) -> bool:
+    """A list of the customer's own records whose description names the thing that the argument identifies."""
+    things = {stem(w) for w in words_of(argument.name).split()} - {stem(w) for w in _ABOUT_IDS}
+    said = vocabulary(other)
+    return bool(things) and other.needs_customer and kind_of(argument) == "code" and things <= said
+
+
+def fitting(records: Sequence[Record], operation: Operation, text: str, today: date) -> tuple[list[Record], bool]:
+    """The records that the text means, and whether it said anything about one of them. All when it says nothing."""
+    if not records:
+        return [], False
+    index = pick_record(records, text, today)
+    if index is not None:
+        return [records[index]], True
+    idle = vocabulary(operation) | {stem(w) for w in STOP}
+    said = {stem(w) for w in re.findall(r"[^\W_]+", text.lower())} - idle
+    days = {d.value.isoformat() for d in find_days(text, today) if d.value and d.confidence >= 0.7}
+    scores = [_agrees(record, said, days) for record in records]
+    best = max(scores)
+    if best == 0:
+        return list(records), False
+    return [r for r, s in zip(records, scores, strict=True) if s == best], True
+
+
+def _agrees(record: Record, said: set[str], days: set[str]) -> int:
+    score = 0
+    for value in _values_in(record):
+        if isinstance(value, str) and value[:10] in days:
+            score += 2
+        elif isinstance(value, str):
+            score += len({stem(w) for w in re.findall(r"[^\W_]+", value.lower()) if len(w) > 2} & said)
+    return score
+
+
+def _values_in(node: Any) -> Iterator[Any]:
+    if isinstance(node, Mapping):
+        for value in node.values():
+            yield from _values_in(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _values_in(value)
+    else:
+        yield node
+
+
+_PLACE = re.compile(
+    r"\b(?:(?:the|my|that) )?(?:first|second|third|fourth|fifth|last|former|latter|other|1st|2nd|3rd|4th|5th|"
+    r"newest|oldest|latest|earliest|cheapest|most recent) (?:one|of|\w+)?|\b(?:number|no\.?|option) \d\b|#\d\b"
+)
+
+
+def pick_record(records: Sequence[Record], text: str, today: date, rendering: Rendering | None = None) -> int | None:
+    """Which of the records "the second one" or "the cheapest" points at; None when the text points at no place in a list."""
+    place = _PLACE.search(text.lower())
+    if place is None or len(records) < 2:
+        return None
+    return pick(place[0], [label_of(r, rendering) for r in records], today=today)
+
+
+def choices_from(records: Sequence[Record], argument: Argument, rendering: Rendering | None = None) -> Choices:
+    """The values of an argument that records hold, each with a short description of its record."""
+    labels: list[str] = []
+    values: list[Any] = []
+    for record in records:
+        value = field_of(record, argument)
+        if value is None or value in values:
+            continue
+        values.append(value)
+        about = label_of(record, rendering, leave_out=str(value))
+        labels.append(f"{value} ({about})" if about else str(value))
+    return Choices(labels=tuple(labels), values=tuple(values))
+
+
+def label_of(record: Record, rendering: Rendering | None = None, *, leave_out: str = "", limit: int = 4) -> str:
+    """A record in a few words: its first plain values, as the platform renders them."""
+    plain = {k: v for k, v in record.items() if isinstance(v, (str, int, float)) and not isinstance(v, bool) and str(v) != leave_out}
+    said = [_value_text(f) for f in facts(plain, {}, rendering)]
+    return ", ".join([s for s in said if s and len(s) <= 40][:limit])
+
+
+def _value_text(fact: Fact) -> str:
+    bare = isinstance(fact.value, (int, float)) and re.fullmatch(r"[\d.,]+", fact.text)
+    return f"{fact.label.lower()} {fact.text}" if bare else fact.text
+
+
+def choices_of(argument: Argument) -> Choices | None:
+    """The choices that a document's enum gives."""
+    if not argument.enum or argument.type == "boolean":
+        return None
+    labels = argument.schema.get("x-labels", {}) or argument.schema.get("items", {}).get("x-labels", {})
+    shown = tuple(str(labels.get(str(v), words_of(str(v)) if re.fullmatch(r"[a-z0-9_]+", str(v)) else v)) for v in argument.enum)
+    return Choices(labels=shown, values=argument.enum)
+
+
+def listed(labels: Sequence[str], joint: str = "or") -> str:
+    """`A, B or C`."""
+    shown = list(labels[:MOST_CHOICES])
+    if len(labels) > MOST_CHOICES:
+        return ", ".join(shown) + ", …"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} {joint} {shown[-1]}"
+
+
+def hint_of(argument: Argument) -> str:
+    """An example of how the answer may look, as ` (for example 12)`; empty where none helps."""
+    example = argument.example
+    if example is None or isinstance(example, (list, Mapping)) or argument.format in ("date", "date-time", "month"):
+        return ""
+    return f" (for example {example})"
+
+
+def said_of(argument: Argument) -> str:
+    """What an argument is, in the document's own words where those are short: "the city of departure", "the wanted document"."""
+    first = re.split(r"[.;,:–—-]\s|\s[-–]\s|\.$", argument.description.strip())[0].strip()
+    first = re.sub(r"\s+as (?:YYYY|HH|an? ISO)\S*.*$", "", first)
+    if 1 <= len(first.split()) <= 9 and not re.search(r"[`{}\[\]]|https?:", first):
+        plain = first[:1].lower() + first[1:] if not first[:2].isupper() else first
+        return plain if re.match(r"(?:the|an?|your|which|what|how)\b", plain) else f"the {plain}"
+    return f"the {argument.label}"

@@ -1,0 +1,145 @@
+"""Whose records a message is about. Sees when it names somebody other than the signed-in customer; decides nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from frontdesk.desk.guardrails import stem
+from frontdesk.tools.calling import claim_of
+from frontdesk.tools.operation import Operation
+
+_RELATIONS = (
+    "wife|husband|spouse|partner|girlfriend|boyfriend|son|daughter|child|kid|mother|mum|mom|father|dad|parent|brother|sister|grandson|"
+    "granddaughter|grandmother|grandfather|granny|grandma|grandpa|uncle|aunt|cousin|nephew|niece|friend|mate|neighbour|neighbor|"
+    "colleague|coworker|co-worker|boss|manager|flatmate|roommate|tenant|landlord|employee|assistant|ex"
+)
+_OF_RELATION = re.compile(
+    rf"\b(?:my|our|his|her|their|the) (?:{_RELATIONS})(?:'s|’s|s'|s’)\s+\w+|\b(?:for|of|about|by|behalf of) (?:my|our|a|his|her|their) (?:{_RELATIONS})\b|"
+    rf"\b(?:does|did|has|is|will|can) (?:my|our) (?:{_RELATIONS})\b|\b(?:on|in) behalf of\b|\bin \w+['’]s name\b|"
+    rf"\bmy (?:{_RELATIONS}) (?:[A-Z]\w+ )*(?:booked|ordered|bought|has|had|wants|asked|earns|owns|lost)\b|"
+    r"\b(?:his|her|their) (?:\w+ )?(?:number|id|account|order|booking|balance|card|claim|payslip|salary|contract|policy|data|name|details)\b"
+)
+_POSSESSIVE = re.compile(r"\b([^\W\d_]{3,})['’]s\s+(?:\w+\s+)?[^\W\d_]{3,}")
+_FULL_NAME = re.compile(r"\b([A-Z][a-zà-ÿ'’-]+)\s+([A-Z][a-zà-ÿ'’-]+)\b")
+_ONE_NAME = re.compile(r"\b(?:does|did|has|is|for|of|about|belongs? to)\s+([A-Z][a-zà-ÿ]{2,})\b(?!\s+(?:[A-Z]|\d))")
+_NO_NAMES = frozenset(
+    [
+        "what",
+        "it",
+        "that",
+        "this",
+        "let",
+        "there",
+        "here",
+        "who",
+        "how",
+        "where",
+        "when",
+        "today",
+        "tomorrow",
+        "yesterday",
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+        "christmas",
+        "easter",
+        "year",
+        "month",
+        "week",
+        "day",
+        "she",
+        "he",
+        "everyone",
+        "everybody",
+        "someone",
+        "somebody",
+        "anyone",
+        "one",
+        "other",
+        "company",
+        "bank",
+        "today's",
+        "kind",
+        "regards",
+        "best",
+        "dear",
+        "thanks",
+        "many",
+    ]
+)
+
+
+def other_subject(
+    message: str, operation: Operation, claims: Mapping[str, Any], *, known_words: Collection[str], own_names: str = ""
+) -> str:
+    """What in the message names another person's records, for an operation that speaks of the customer's own; empty when nothing does.
+
+    `known_words`: stems that stand in the tenant's own texts, which are no names of people. `own_names`: what the customer is called.
+    """
+    foreign = foreign_id(message, operation, claims)
+    if foreign:
+        return foreign
+    relation = _OF_RELATION.search(message)
+    if relation:
+        return str(relation[0])
+    own = {w.lower() for w in re.findall(r"[^\W\d_]+", f"{own_names} {claims.get('name', '')} {claims.get('given_name', '')}")}
+    for match in _POSSESSIVE.finditer(message):
+        if _is_person(match[1], known_words, own):
+            return match[0]
+    for match in _FULL_NAME.finditer(message):
+        signed = re.search(
+            r"(?:regards|thanks|advance|sincerely|faithfully|yours|cheers)[,.!\s]+(?:\w\.?\s+)?$", message[: match.start()], re.IGNORECASE
+        )
+        said_own = re.search(r"\b(?:i am|i'm|my name is|this is|name:)\s+$", message[: match.start()], re.IGNORECASE)
+        both = all(_is_person(m, known_words, own) for m in (match[1], match[2]))
+        if both and not signed and not said_own and match.start() > 0:
+            return match[0]
+    for match in _ONE_NAME.finditer(message):
+        if operation.needs_customer and _is_person(match[1], known_words, own):
+            return match[1]
+    return ""
+
+
+def foreign_id(message: str, operation: Operation, claims: Mapping[str, Any]) -> str:
+    """An identifier of the form that customers have here, which is not this customer's; empty when there is none."""
+    for argument in operation.bound:
+        own = claim_of(claims, argument.bound or "")
+        pattern = argument.pattern or _shape(str(own or argument.example or argument.schema.get("example") or ""))
+        if not pattern or own is None:
+            continue
+        for token in re.findall(r"[#\w][\w#/-]*", message):
+            plain = token.strip("-/#")
+            same = re.sub(r"\W", "", plain).casefold() == re.sub(r"\W", "", str(own)).casefold()
+            if any(c.isdigit() for c in plain) and not same and re.fullmatch(pattern.strip("^$"), plain, re.IGNORECASE):
+                return str(plain)
+    return ""
+
+
+def _shape(example: str) -> str:
+    """The form of an identifier with letters and digits: `AB-12` -> two letters, a dash, two digits. Plain numbers have none."""
+    if not re.search(r"[A-Za-z]", example) or not re.search(r"\d", example):
+        return ""
+    return "".join(r"\d" if c.isdigit() else "[A-Za-z]" if c.isalpha() else re.escape(c) for c in example)
+
+
+def _is_person(word: str, known: Collection[str], own: Collection[str]) -> bool:
+    plain = word.lower()
+    return plain not in _NO_NAMES and plain not in own and stem(plain) not in known

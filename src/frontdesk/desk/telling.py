@@ -1,0 +1,265 @@
+"""What an API answered, as one or two sentences for what was asked. Chooses and orders; every value stands as the platform rendered it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, time
+from typing import Any
+
+from frontdesk.desk.elicitation import Record, pick_record, records_of
+from frontdesk.models.protocols import Embedder
+from frontdesk.tools.dates import find_days, find_times
+from frontdesk.tools.lexicon import STOP, stem
+from frontdesk.tools.operation import Operation, words_of
+from frontdesk.tools.rendering import Fact, Rendering, choose, facts
+from frontdesk.tools.slots import vocabulary
+
+MOST_ROWS = 8
+WHOLE = 4
+"""A record of at most so many values is told whole."""
+_LISTS = re.compile(r"\b(?:all|list|show|every|which|what|any|my \w+s|options?|available|free|overview)\b")
+_PARTS_OF_DAY: Mapping[str, tuple[time, time]] = {
+    "morning": (time(4), time(12)),
+    "midday": (time(11), time(14)),
+    "lunchtime": (time(11), time(14)),
+    "afternoon": (time(12), time(18)),
+    "evening": (time(17), time(23, 59)),
+    "night": (time(20), time(23, 59)),
+}
+_SUPERLATIVE = re.compile(
+    r"\b(?:cheap(?:er|est)|least expensive|most expensive|lowest|highest|dearest|earliest|latest|soonest|newest|oldest|most recent|"
+    r"shortest|longest|biggest|largest|smallest|fastest|next|last)\b"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What may be said of an answer. `rows`: how many records it held, None when it is a single one."""
+
+    text: str
+    rows: int | None = None
+
+
+async def tell(
+    operation: Operation,
+    data: Any,
+    question: str,
+    *,
+    arguments: Mapping[str, Any],
+    today: date,
+    embedder: Embedder | None,
+    rendering: Rendering,
+) -> Told:
+    """The answer to `question` from what a call returned. Raises ModelUnavailable."""
+    rendering = rendering.for_operation(operation)
+    found = facts(data, operation.response, rendering)
+    listing = _is_listing(data)
+    if data is None or not found:
+        return Told(text="That is done." if operation.writes else f"I find nothing for that: {_matter(operation)}.")
+    if not listing:
+        return Told(text=_sentence(await _about(found, question, embedder), arguments))
+    rows = records_of(data)
+    if not rows:
+        return Told(text=_nothing(operation, data, arguments, rendering), rows=0)
+    kept = narrowed(rows, question, operation, today)
+    around = [f for f in found if not f.within]
+    if len(kept) == 1:
+        own = [f for f in found if f.path and _row_of(f) == _place(rows, kept[0])]
+        if not own:
+            own = facts(kept[0], {}, rendering)
+        return Told(text=_sentence(await _about(_alone(own), question, embedder, around=around), arguments), rows=len(rows))
+    return Told(text=await _several(found, rows, kept, question, embedder), rows=len(kept))
+
+
+def narrowed(rows: Sequence[Record], question: str, operation: Operation, today: date) -> list[Record]:
+    """The records that the question means: by place, by the words and days in them, by part of day, by the cheapest and the like."""
+    index = pick_record(rows, question, today)
+    if index is not None:
+        return [rows[index]]
+    kept = _by_words(list(rows), question, operation, today)
+    kept = _by_hour(kept, question)
+    return _by_extreme(kept, question)
+
+
+def _is_listing(data: Any) -> bool:
+    if isinstance(data, list):
+        return not data or isinstance(data[0], Mapping)
+    if not isinstance(data, Mapping):
+        return False
+    lists = [v for v in data.values() if isinstance(v, list)]
+    tables = [v for v in lists if v and isinstance(v[0], Mapping)]
+    plain = [v for v in data.values() if not isinstance(v, (list, Mapping))]
+    return (bool(tables) and len(plain) <= 6) or (bool(lists) and not any(lists) and len(plain) <= 6)
+
+
+def _by_words(rows: list[Record], question: str, operation: Operation, today: date) -> list[Record]:
+    """Rows that share a telling word, a code or a day with the question, when some do and others do not."""
+    idle = (
+        vocabulary(operation) | {stem(w) for w in STOP} | {stem(words_of(str(k)).split()[-1]) for r in rows for k in r if words_of(str(k))}
+    )
+    said = {stem(w) for w in re.findall(r"[^\W_]+", question.lower()) if len(w) > 2} - idle
+    days = {d.value.isoformat() for d in find_days(question, today) if d.value and d.confidence >= 0.75}
+    scores = []
+    for row in rows:
+        values = [v for v in row.values() if isinstance(v, str)]
+        words = {stem(w) for v in values for w in re.findall(r"[^\W_]+", v.lower())}
+        scores.append(len(words & said) + sum(2 for v in values if v[:10] in days))
+    best = max(scores, default=0)
+    if best == 0:
+        return rows
+    return [r for r, s in zip(rows, scores, strict=True) if s == best]
+
+
+def _by_hour(rows: list[Record], question: str) -> list[Record]:
+    said = question.lower()
+    span = next((v for k, v in _PARTS_OF_DAY.items() if re.search(rf"\b(?<!good ){k}\b", said)), None)
+    if span is None:
+        return rows
+    kept = []
+    for row in rows:
+        moments = [t.value for v in row.values() if isinstance(v, str) for t in find_times(v)]
+        if moments and span[0] <= moments[0] <= span[1]:
+            kept.append(row)
+    return kept or rows
+
+
+def _by_extreme(rows: list[Record], question: str) -> list[Record]:
+    match = _SUPERLATIVE.search(question.lower())
+    if match is None or len(rows) < 2:
+        return rows
+    index = pick_record(rows, f"the {match[0]} one", date(2000, 1, 1))
+    priced = _least(rows, match[0])
+    if priced is not None:
+        return [rows[priced]]
+    return [rows[index]] if index is not None else rows
+
+
+def _least(rows: Sequence[Record], word: str) -> int | None:
+    """The row with the lowest (or highest) price, when every row has prices."""
+    if not re.match(r"cheap|least exp|most exp|lowest|highest|dearest", word):
+        return None
+    prices = [_prices(row) for row in rows]
+    if not all(prices):
+        return None
+    high = re.match(r"most|highest|dearest", word) is not None
+    values = [max(p) if high else min(p) for p in prices]
+    best = max(values) if high else min(values)
+    return values.index(best) if values.count(best) == 1 else None
+
+
+def _prices(node: Any, name: str = "") -> list[float]:
+    if isinstance(node, Mapping):
+        return [p for k, v in node.items() for p in _prices(v, f"{name} {words_of(str(k))}")]
+    money = re.search(r"\b(?:price|cost|fare|fee|amount|total|rate|premium)s?\b", name) is not None
+    return [float(node)] if money and isinstance(node, (int, float)) and not isinstance(node, bool) else []
+
+
+def _place(rows: Sequence[Record], row: Record) -> int:
+    return next(i for i, r in enumerate(rows) if r is row)
+
+
+def _row_of(fact: Fact) -> int:
+    return next((p for p in fact.path if isinstance(p, int)), -1)
+
+
+def _alone(own: Sequence[Fact]) -> list[Fact]:
+    """The facts of one record without its name before each of them."""
+    return [f for f in own if f.value is not None]
+
+
+async def _about(found: Sequence[Fact], question: str, embedder: Embedder | None, *, around: Sequence[Fact] = ()) -> list[Fact]:
+    """The few values of one record that answer the question; all when there are few."""
+    usable = [f for f in found if f.value is not None and f.value != []]
+    if not usable:
+        return list(found)[:WHOLE]
+    if len(usable) <= WHOLE:
+        return usable
+    chosen = await choose([*usable], question, embedder, limit=5)
+    unset = await choose([*found], question, embedder, limit=1)
+    chosen = chosen or usable[:WHOLE]
+    if unset and unset[0].value is None and unset[0] not in chosen:
+        chosen = [*chosen, unset[0]]
+    named = [f for f in usable[:2] if _names(f) and f not in chosen]
+    return [*named[:1], *chosen]
+
+
+def _names(fact: Fact) -> bool:
+    """Whether a value says which record this is."""
+    last = words_of(str(next((p for p in reversed(fact.path) if isinstance(p, str)), ""))).split()
+    return bool(last) and last[-1] in ("name", "title", "number", "reference", "ref", "code", "month", "plan", "product", "kind", "id")
+
+
+def _sentence(chosen: Sequence[Fact], arguments: Mapping[str, Any]) -> str:
+    """Values in a sentence: `For KX 12: the gate is 4 and the status is boarding.`"""
+    head = chosen[0] if len(chosen) > 1 and _names(chosen[0]) else None
+    rest = [f for f in chosen if f is not head]
+    said = [_clause(f) for f in rest]
+    joined = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
+    if head is not None:
+        return f"For {_lower(head.label)} {head.text}, {joined}."
+    return f"{joined[:1].upper()}{joined[1:]}."
+
+
+def _clause(fact: Fact) -> str:
+    label = _lower(fact.label) or "the answer"
+    if isinstance(fact.value, bool):
+        return f"{label}: {fact.text}"
+    if fact.value is None:
+        return f"the {label} is not set"
+    many = re.search(r"(?<!s)s$", label) is not None and not re.search(r"\b(?:status|address|gas|basis|bonus|is)$", label)
+    return f"the {label} {'are' if many else 'is'} {fact.text.rstrip('.')}"
+
+
+def _lower(text: str) -> str:
+    return text if len(text) > 1 and text[:2].isupper() else text[:1].lower() + text[1:]
+
+
+async def _several(found: Sequence[Fact], rows: Sequence[Record], kept: Sequence[Record], question: str, embedder: Embedder | None) -> str:
+    """Rows, one after the other, each with its name and the values that the question is about."""
+    places = [_place(rows, r) for r in kept]
+    sample = [f for f in found if _row_of(f) == places[0] and f.value is not None]
+    chosen = await choose([_unnamed(f) for f in sample], question, embedder, limit=4) if len(sample) > WHOLE else sample
+    wide = len(sample) > WHOLE and len(chosen) < 2
+    labels = {f.label for f in (sample[:5] if wide else chosen)}
+    lines = []
+    for place in places[:MOST_ROWS]:
+        own = [f for f in found if _row_of(f) == place and f.value is not None]
+        name = next((f.within[0] for f in own if f.within), "")
+        shown = [f for f in own if (f.label in labels) and f.text != name]
+        said = ", ".join(_short(f) for f in shown)
+        lines.append(f"{name}: {said}" if name and said and not name.startswith("no. ") else said or name)
+    more = f"; and {len(places) - MOST_ROWS} more" if len(places) > MOST_ROWS else ""
+    return f"I find {len(places)}: {'; '.join(lines)}{more}."
+
+
+def _unnamed(fact: Fact) -> Fact:
+    from dataclasses import replace
+
+    return replace(fact, within=(), record="")
+
+
+def _short(fact: Fact) -> str:
+    if isinstance(fact.value, str) and len(fact.label) > 0 and not re.fullmatch(r"[\w ]+", fact.text):
+        return f"{_lower(fact.label)} {fact.text}"
+    return f"{_lower(fact.label)} {fact.text}".strip()
+
+
+def _matter(operation: Operation) -> str:
+    verb, _, rest = operation.summary.partition(" ")
+    return (rest or verb).rstrip(".").lower()
+
+
+def _nothing(operation: Operation, data: Any, arguments: Mapping[str, Any], rendering: Rendering) -> str:
+    """That a list is empty, with what it was asked for."""
+    name = next((words_of(str(k)) for k, v in data.items() if v == []), "") if isinstance(data, Mapping) else ""
+    for_what = ", ".join(f.text for f in facts(dict(arguments), {}, rendering))
+    return f"There are no {name or _things(operation)}{f' for {for_what}' if for_what else ''}."
+
+
+def _things(operation: Operation) -> str:
+    words = re.sub(
+        r"\b(?:the|a|an|of|for|in|your|my|(?:signed-in )?(?:customer|member|person|patient|user)(?:'s)?)\b", " ", _matter(operation)
+    )
+    return " ".join(words.split()) or "entries"
