@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -96,7 +96,7 @@ def adapt(connection: psycopg.AsyncConnection[Any]) -> None:
 
 
 @contextlib.contextmanager
-def translated() -> Any:
+def translated() -> Iterator[None]:
     """Foreign errors become ours, here and nowhere else."""
     try:
         yield
