@@ -154,7 +154,7 @@ def show(results: dict[str, Any]) -> None:
 async def run(data: Path, only: Sequence[str]) -> dict[str, Any]:
     """The parts asked for, in order."""
     settings = load()
-    embedder = MiniLM(registry.pull(settings.embeddings_model, settings.cache / "models"), threads=1)
+    embedder = MiniLM(registry.pull(settings.embeddings_model, settings.cache), threads=1)
     results: dict[str, Any] = {}
     if "clinc150" in only:
         results["clinc150"] = await clinc(data, embedder)

@@ -41,6 +41,7 @@ _ASKED_FROM, _ASKED_WEIGHT = 0.55, 12.0  # likeness to an FAQ question or a tool
 _TOLD_FROM, _TOLD_WEIGHT = 0.5, 10.0  # the same for a passage, whose wording is further from a question's
 _DOUBT = 0.25  # as soon as a question is this likely, it is one
 _DOUBT_TOPIC = 0.2  # the same for refusals by topic, which are a company's own topic now and then
+_DOUBT_ANGER = 0.45  # anger alone and an angry question share their words, so here only a likelier question wins
 _TOPICS = ("refuse/advice", "refuse/general_knowledge", "refuse/task")
 _DOUBT_UNKNOWN = 0.08  # for a message of mostly unknown words, such as the name of a product
 _NAMED = {"smalltalk": 0.2, "handoff": 0.35, "refuse": 0.35}  # a kind without a likelier name than this was put together from scraps
@@ -267,7 +268,8 @@ def _decide(scores: Mapping[str, float], *, anger: float, covered: float, unknow
     by_kind = {kind: sum(p for name, p in scores.items() if name.split("/")[0] == kind) for kind in _NAMED}
     kind = max(by_kind, key=lambda kind: by_kind[kind])
     best = max((name for name in scores if name.startswith(f"{kind}/")), key=lambda name: scores[name])
-    doubt = min(_DOUBT_TOPIC if best in _TOPICS else _DOUBT, _DOUBT_UNKNOWN if unknown else 1)
+    doubt = _DOUBT_TOPIC if best in _TOPICS else _DOUBT_ANGER if best == "handoff/anger" else _DOUBT
+    doubt = min(doubt, _DOUBT_UNKNOWN if unknown else 1)
     if 1 - sum(by_kind.values()) >= doubt or scores[best] < _NAMED[kind]:
         kind = QUESTION
     if asks_human and kind != "refuse":
