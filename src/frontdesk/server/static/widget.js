@@ -689,6 +689,7 @@ class FrontdeskChat extends HTMLElement {
   #deliveries = Promise.resolve();
   #listening = null;
   #ticking = 0;
+  #painting = false;
   #unread = 0;
   #tokenRefused = false;
   #starting = Promise.resolve();
@@ -984,7 +985,17 @@ class FrontdeskChat extends HTMLElement {
     const speaks = event.kind === "reply_sent" || event.kind === "agent_replied";
     if (speaks && event.seq > old && (!this.#shown || document.hidden)) this.#unread++;
     if (speaks) this.dispatchEvent(new CustomEvent("frontdesk:reply", { bubbles: true, composed: true }));
-    this.#paint();
+    this.#paintOnce();
+  }
+
+  /** Events that arrive together are painted together: a long conversation comes back in one go. */
+  #paintOnce() {
+    if (this.#painting) return;
+    this.#painting = true;
+    queueMicrotask(() => {
+      this.#painting = false;
+      this.#paint();
+    });
   }
 
   /** The conversation cannot be followed any more: somebody else's, erased, or the key is gone. */
@@ -1326,7 +1337,7 @@ class FrontdeskChat extends HTMLElement {
     if (!asked || turn.item) return;
     asked.key ??= randomKey();
     Object.assign(asked, { status: "failed", problem: WORDS.noAnswer, turn: undefined });
-    queueMicrotask(() => this.#paint());
+    this.#paintOnce();
   }
 
   #composer() {
