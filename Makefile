@@ -20,7 +20,7 @@ define installed
 	@touch $@
 endef
 
-.PHONY: help run test check format bench architecture lock clean
+.PHONY: help run test check format bench docs lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,8 +45,8 @@ format: $(VENV)/.dev ## format the code and mend what the linter can
 bench: $(VENV)/.dev ## print the benchmarks' tables (ARGS="--list" shows which, ARGS="answers sync" runs some)
 	@exec $(BIN)/python -m bench $(ARGS)
 
-architecture: $(VENV)/.dev ## write the tree of ARCHITECTURE.md again, from the files' first sentences
-	$(BIN)/python -m tests.docs.tree --write
+docs: $(VENV)/.dev ## write the parts of the documentation that come from the code again
+	$(BIN)/python -m tests.docs.sections --write
 
 lock: $(VENV)/.dev ## resolve the dependencies of pyproject.toml again and write requirements/*.txt
 	$(PIP) uv

@@ -79,7 +79,7 @@ def load(overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] 
     values: dict[str, Any] = {}
     for f in dataclasses.fields(Settings):
         name = f"FRONTDESK_{f.name.upper()}"
-        if name in environ:
+        if environ.get(name):  # an empty variable counts as not set, as compose files write it
             values[f.name] = _cast(name, str(f.type), environ[name])
     values.update({k: v for k, v in (overrides or {}).items() if v is not None})
     return Settings(**values)
