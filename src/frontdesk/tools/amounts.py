@@ -69,15 +69,14 @@ def _suits(reader: Reader, argument: Argument, number: Number) -> float | None:
     """How well a number's own unit fits an argument; None when it speaks of something else."""
     words = set(words_of(argument.name).split())
     unit = _unit_stem(number.unit)
-    money = (
-        bool(words & _MONEY)
-        or re.search(r"\bin (?:pounds|euros?|dollars)|\bcurrency\b|\bmoney\b", argument.description.lower()) is not None
-    )
+    money = _is_money(argument)
     rate = bool(words & {"rate", "percent", "percentage", "pct", "apr", "interest"}) or "percent" in argument.description.lower()
     if number.currency:
         return 0.6 if money else (None if _argument_units(argument) or rate else -0.3)
     if number.percent:
         return 0.6 if rate else None
+    if _RATE.match(reader.text[number.span[1] :].lower()):
+        return 0.5 if money else None if _argument_units(argument) else 0.0
     units = _argument_units(argument)
     if unit in _MEASURES:
         if units:
@@ -95,6 +94,15 @@ def _suits(reader: Reader, argument: Argument, number: Number) -> float | None:
     return -0.1 if foreign else 0.1
 
 
+_RATE = re.compile(r"\s*(?:a|an|per|each|every|/)\s*(?:hour|day|week|fortnight|month|year|annum|head|person|night|piece|unit)\b")
+"""What follows an amount that recurs: "500 a week" is no number of weeks."""
+
+
+def _is_money(argument: Argument) -> bool:
+    named = bool(set(words_of(argument.name).split()) & _MONEY)
+    return named or re.search(r"\bin (?:pounds|euros?|dollars)|\bcurrency\b|\bmoney\b", argument.description.lower()) is not None
+
+
 def _unit_stem(unit: str) -> str:
     root = stem(unit) if unit else ""
     return _ALIASES.get(unit, _ALIASES.get(root, root))
@@ -103,6 +111,8 @@ def _unit_stem(unit: str) -> str:
 def _argument_units(argument: Argument) -> set[str]:
     """Units an argument is counted in, as stems: from `x-unit`, its name's words, "in months" in its description."""
     named = str(argument.schema.get("x-unit", ""))
+    if not named and _is_money(argument):
+        return set()  # "weekly earnings" are money, not weeks
     words = [
         *words_of(argument.name).split(),
         named,

@@ -52,6 +52,7 @@ _NOT_MONEY = words(
     "count number days hours minutes weeks months years points percent percentage pct rate ratio id code status type date time at on "
     "day method kg items quantity units nights miles"
 )
+_NEVER_MONEY = _NOT_MONEY | words("year month number size age version priority rank position quantity people persons guests employees")
 _UNITS = {
     **{unit: unit for unit in ("kg", "g", "lb", "km", "m", "cm", "mm", "miles", "seconds", "minutes", "hours", "days", "weeks", "months")},
     **{unit: unit for unit in ("years", "nights", "litres", "liters")},
@@ -132,17 +133,23 @@ async def choose(found: Sequence[Fact], question: str, embedder: Embedder | None
     usable = _of_named_record(found, question)
     if len(usable) <= 1:
         return list(usable)
-    scores = [_by_word(fact, question) + _by_kind(fact, question) for fact in usable]
-    if embedder is not None:
-        labels = [f"{fact.label}. {fact.hint}" if fact.hint else fact.label for fact in usable]
-        distinct = list(dict.fromkeys(labels))
-        vectors = await embedder.embed([question, *distinct])
-        cosine = dict(zip(distinct, (vectors[1:] @ vectors[0]).tolist(), strict=True))
-        scores = [score + 1.2 * cosine[label] for score, label in zip(scores, labels, strict=True)]
+    scores = await weigh(usable, question, embedder)
     best = max(scores)
     ranked = sorted(range(len(usable)), key=lambda i: -scores[i])
     kept = [i for i in ranked[:limit] if scores[i] >= best - 0.25 and scores[i] > 0.2]
     return [usable[i] for i in sorted(kept)]
+
+
+async def weigh(found: Sequence[Fact], question: str, embedder: Embedder | None = None) -> list[float]:
+    """How much each fact has to do with the question, about -0.2 to 2; from 0.9 on it is what was asked. Raises ModelUnavailable."""
+    scores = [_by_word(fact, question) + _by_kind(fact, question) for fact in found]
+    if embedder is None or not found:
+        return scores
+    labels = [f"{fact.label}. {fact.hint}" if fact.hint else fact.label for fact in found]
+    distinct = list(dict.fromkeys(labels))
+    vectors = await embedder.embed([question, *distinct])
+    cosine = dict(zip(distinct, (vectors[1:] @ vectors[0]).tolist(), strict=True))
+    return [float(score + 1.2 * cosine[label]) for score, label in zip(scores, labels, strict=True)]
 
 
 def currency_of(texts: Iterable[str]) -> str:
@@ -275,6 +282,8 @@ class _Context:
 
     currency: str
     within: tuple[str, ...] = ()
+    money: bool = False
+    """The value lies below a name such as `prices`, or beside so many amounts that it is one too."""
 
 
 class _Writer:
@@ -289,7 +298,7 @@ class _Writer:
             if path and (money_text := self._as_money(node)):
                 yield self._fact(path, labels, node, money_text, schema, context)
                 return
-            inner = replace(context, currency=_sibling_currency(node) or context.currency)
+            inner = replace(context, currency=_sibling_currency(node) or context.currency, money=_holds_money(node, path))
             members = schema.get("properties", {})
             for name, value in node.items():
                 if _is_currency_field(name, value):
@@ -410,7 +419,7 @@ class _Writer:
         amount = _decimal(value)
         words = words_of(name).split()
         code = _field_currency(words, schema)
-        if code or (_looks_like_money(words) and not schema.get("x-unit")):
+        if code or (not schema.get("x-unit") and (_looks_like_money(words) or (context.money and not _NEVER_MONEY & set(words)))):
             minor = words[-1] in ("cents", "pence", "minor") if words else False
             if minor and (code or context.currency):
                 return money(amount / 100, code or context.currency)
@@ -478,6 +487,16 @@ def _is_currency_field(name: Any, value: Any) -> bool:
 
 def _sibling_currency(node: Mapping[str, Any]) -> str:
     return next((str(v).upper() for k, v in node.items() if _is_currency_field(k, v)), "")
+
+
+def _holds_money(node: Mapping[str, Any], path: tuple[str | int, ...]) -> bool:
+    """Whether plain numbers in a record are amounts: the record is one of prices, or names its currency and holds amounts for the most part."""
+    name = next((str(p) for p in reversed(path) if isinstance(p, str)), "")
+    if path and path[-1] == name and {w.rstrip("s") for w in words_of(name).split()} & _MONEY_WORDS:
+        return True
+    numbers = [words_of(str(k)).split() for k, v in node.items() if _is_number(v)]
+    numbers = [n for n in numbers if not _NEVER_MONEY & set(n)]
+    return bool(_sibling_currency(node)) and sum(_looks_like_money(n) for n in numbers) >= 2
 
 
 def _field_currency(words: Sequence[str], schema: Schema) -> str:

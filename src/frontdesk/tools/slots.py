@@ -171,7 +171,7 @@ def affinity(reader: Reader, argument: Argument, candidate: Candidate, siblings:
             score += 0.35 - 0.07 * distance
     for distance, word in enumerate(words_after(reader.text, candidate.span)):
         if stem(word) in name_stems and word not in STOP:
-            score += 0.8 - 0.2 * distance
+            score += 0.8 - 0.2 * distance + (0.3 if name_stems <= {stem(word), ""} else 0.0)
         elif stem(word) in own:
             score += 0.35 - 0.15 * distance
     role, side = _role(argument, siblings), _side(reader.text, candidate.span, others)
