@@ -7,7 +7,10 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.resources import as_file, files
 from typing import Any
+
+from threadpoolctl import threadpool_limits
 
 from frontdesk.desk.briefing import Briefings
 from frontdesk.desk.desk import Desk
@@ -34,6 +37,7 @@ log = logging.getLogger(__name__)
 
 CONTEXT_TOKENS = 2048
 """Context of the embedded model for each conversation in flight."""
+READING_BASE = "all-minilm-l6-v2"
 SCRIPTED = "scripted:"
 NONE = "none"
 
@@ -122,6 +126,8 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
 
     Raises BadTenant, BadToolSpec, ModelMissing, StoreUnavailable and ModelUnavailable.
     """
+    # Matrix products spin at barriers like everything else that computes: on a busy box a thread too many costs more than it brings.
+    threadpool_limits(settings.compute_threads)
     served = {t.id: t for t in (load_tenants(settings.tenants) if tenants is None else tenants)}
     catalogs = {t.id: load_catalog(t) for t in served.values()}
     async with AsyncExitStack() as stack:
@@ -130,7 +136,7 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
         stack.push_async_callback(store.close)
         model, local = await _language_model(settings, stack)
         library = Library(store, embedder, max_bytes=settings.max_upload_bytes)
-        reader = Reader(embedder)
+        reader = Reader(embedder, encoder=await _reading_encoder(settings, embedder))
         briefings = Briefings(store=store, embedder=embedder, reader=reader, catalogs=catalogs)
         http = await stack.enter_async_context(http_client())
         dynamic = Dynamic(store=store, embedder=embedder, http=http)
@@ -178,6 +184,17 @@ async def _embedder(settings: Settings, stack: AsyncExitStack) -> Embedder:
         return remote
     path = await asyncio.to_thread(_pull, settings.embeddings_model, settings)
     return await asyncio.to_thread(lambda: MiniLM(path, threads=settings.compute_threads))
+
+
+async def _reading_encoder(settings: Settings, embedder: Embedder) -> Embedder:
+    """MiniLM with the adapter that reads customers' words. It stays embedded whatever makes the index's vectors."""
+    if settings.embeddings_url == SCRIPTED:
+        return embedder
+    path = await asyncio.to_thread(_pull, READING_BASE, settings)
+    with as_file(files("frontdesk.desk") / "reading_encoder.safetensors") as adapter:
+        return await asyncio.to_thread(
+            lambda: MiniLM(path, threads=settings.compute_threads, name="reading-encoder", adapter=adapter)
+        )
 
 
 async def _language_model(settings: Settings, stack: AsyncExitStack) -> tuple[LanguageModel | None, LocalModel | None]:

@@ -46,7 +46,7 @@ SURE = 0.8
 """Confidence of the router from which an odd message is still what the router says."""
 GIVES_UP = 2
 """Unanswered turns in a row after which the desk offers to pass the conversation on."""
-_LIVELINESS = (Route.ELICIT, Route.DYNAMIC, Route.KNOWLEDGE, Route.FAQ)
+_LIVELINESS = (Route.ELICIT, Route.DYNAMIC, Route.KNOWLEDGE, Route.FAQ, Route.REFUSE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,9 @@ class Desk:
         """
         briefing = await self._briefings.of(tenant)
         intent = _greeted(briefing, message, await briefing.recognizer.read(message, self._reader.embedder))
+        forged = guardrails.plays_a_role(message)
+        if forged:
+            intent = replace(intent, route=Route.REFUSE, name="refuse/injection", confidence=1.0)
         yield IntentRecognized(route=intent.route, name=intent.name, confidence=intent.confidence, scores=_top(intent))
 
         if conversation.pending is not None:
@@ -93,6 +96,10 @@ class Desk:
                 async for event in _carried(briefing, taken):
                     yield event
                 return
+        if forged:
+            async for event in _say(_plain(Route.REFUSE, briefing.phrases.say("injection"), confidence=1.0)):
+                yield event
+            return
         if intent.route is Route.HANDOFF or intent.name == "refuse/emergency" or _insists(conversation, message, intent):
             async for event in self._pass_on(briefing, conversation, message, intent):
                 yield event
@@ -127,6 +134,11 @@ class Desk:
         """Each thing that the message asks, from live data where that is what it takes, else from FAQ and documents."""
         parts = parts_of(message, conversation, briefing.lexicon)[:MOST_PARTS]
         yield QuestionUnderstood(parts=tuple(p.readings[0] for p in parts))
+        whole: list[Answer] = []
+        if len(parts) > 1:
+            entire = Part(text=message, readings=(message,))
+            async for event in self._look_up(briefing.tenant, briefing, entire, intent, whole):
+                yield event
         asked = False
         for part in parts:
             unconnected = self._dynamic.unconnected(briefing, intent)
@@ -146,7 +158,7 @@ class Desk:
                         yield event
                     answers.append(Answer(part=part, draft=attempt.draft))
                     continue
-            answers += read
+            answers += [_or_whole(found, whole) for found in read]
 
     async def _pass_on(self, briefing: Briefing, conversation: Conversation, message: str, intent: Intent) -> AsyncGenerator[Event]:
         """Nothing is looked up: the customer needs a human, or the emergency services."""
@@ -189,6 +201,14 @@ class Desk:
             answers.append(Answer(part=part, draft=None, nearest=ranked[0]))
             return
         answers.append(Answer(part=part, draft=_draft(question, ranked), nearest=ranked[0]))
+
+
+def _or_whole(found: Answer, whole: Sequence[Answer]) -> Answer:
+    """The answer to one part, or that to the message as a whole where it is surer: half a story often misses what the other half says."""
+    if not whole or whole[0].nearest is None or whole[0].draft is None:
+        return found
+    surer = found.draft is None or (found.nearest is not None and whole[0].nearest.probability > found.nearest.probability + 0.15)
+    return replace(whole[0], part=found.part) if surer else found
 
 
 def _bar(read: Sequence[Answer]) -> float:

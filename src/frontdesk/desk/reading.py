@@ -56,6 +56,10 @@ FEATURES = (
     "is_cell",
     "yes_no",
     "brevity",
+    "unknown_words",
+    "best_alike",
+    "best_words",
+    "second_gap",
 )
 
 
@@ -175,6 +179,11 @@ class Lexicon:
     def rarity(self, word: str) -> float:
         """Inverse document frequency of a stem, at least 0."""
         return math.log(1 + (self.size + 0.5) / (self.frequency.get(word, 0) + 0.5))
+
+    def unknown(self, words: frozenset[str]) -> float:
+        """Share of the words' total rarity that stands nowhere in the tenant's knowledge, in [0, 1]."""
+        held = {w for w in words if w in self.frequency}
+        return 1.0 - self.coverage(words, frozenset(held)) if words else 0.0
 
     def coverage(self, words: Iterable[str], within: frozenset[str]) -> float:
         """Share of the words' total rarity that stands in `within`, in [0, 1]."""
@@ -373,6 +382,10 @@ def _signs_of(
         float(cell),
         float(question.yes_no),
         1.0 / (1.0 + len(unit.quote) / 100.0),
+        lexicon.unknown(question.words),
+        0.0,
+        0.0,
+        0.0,
     ]
 
 
@@ -409,6 +422,10 @@ def _relative(rows: NDArray[np.float64], units: Sequence[Unit]) -> NDArray[np.fl
             rows[members, at[target]] = strength - strength.max()
     for source, target in (("cos_unit", "lead_unit"), ("cos_passage", "lead_passage")):
         rows[:, at[target]] = rows[:, at[source]] - rows[:, at[source]].max()
+    alike = np.sort(rows[:, at["cos_unit"]])[::-1]
+    rows[:, at["best_alike"]] = alike[0]
+    rows[:, at["best_words"]] = rows[:, at["words_unit"]].max()
+    rows[:, at["second_gap"]] = alike[0] - alike[min(4, len(alike) - 1)]
     return rows
 
 
@@ -451,10 +468,17 @@ class ReadingModel:
         return json.dumps(data) + "\n"
 
     def probabilities(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probability of each row, shape (n,)."""
+        """Probability that each unit is the answer, shape (n,); what is missing to 1 is the probability that none of them is."""
         x = (signs - self.mean) / self.scale
         for i, (weights, bias) in enumerate(self.layers):
             x = x @ weights + bias
             if i + 1 < len(self.layers):
                 x = np.maximum(x, 0.0)
-        return np.asarray(1.0 / (1.0 + np.exp(-x[:, 0])))
+        return choice(x[:, 0])[:-1]
+
+
+def choice(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Softmax over scores and, as the last entry, "none of them" with score zero."""
+    all_ = np.append(scores, 0.0)
+    powers = np.exp(all_ - all_.max())
+    return np.asarray(powers / powers.sum())
