@@ -34,7 +34,7 @@ from frontdesk.domain.events import (
     TurnMerged,
 )
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
-from frontdesk.errors import FrontdeskError, NotFound, TooBusy, Unavailable
+from frontdesk.errors import FrontdeskError, NotFound, StoreUnavailable, TooBusy, Unavailable
 from frontdesk.settings import Settings
 from frontdesk.store.conversations import Standing
 from frontdesk.store.store import Store, TenantStore
@@ -185,6 +185,11 @@ class _Turn:
         except (asyncio.CancelledError, GeneratorExit) as why:
             if not self._ended and STOPPING not in why.args:
                 await asyncio.shield(self._give_up(_GONE))
+            raise
+        except StoreUnavailable as problem:
+            # Nobody waits for the answer of a chat: it is made when the database is back.
+            if not self._ended and not _loose(self.message):
+                await self._give_up(str(problem))
             raise
         except FrontdeskError as problem:
             if not self._ended:
