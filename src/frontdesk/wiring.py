@@ -12,8 +12,6 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from threadpoolctl import threadpool_limits
-
 from frontdesk.desk.briefing import Briefings
 from frontdesk.desk.desk import Desk
 from frontdesk.desk.dynamic import Dynamic
@@ -128,8 +126,6 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
 
     Raises BadTenant, BadToolSpec, ModelMissing, StoreUnavailable and ModelUnavailable.
     """
-    # Matrix products spin at barriers like everything else that computes: on a busy box a thread too many costs more than it brings.
-    threadpool_limits(settings.compute_threads)
     # Matrix products spin at barriers like everything else that computes: on a busy box a thread too many costs more than it brings.
     threadpool_limits(settings.compute_threads)
     served = {t.id: t for t in (load_tenants(settings.tenants) if tenants is None else tenants)}
