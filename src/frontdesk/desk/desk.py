@@ -40,10 +40,14 @@ PASSAGES = 12
 """Passages that are read for one question."""
 MOST_PARTS = 3
 """Questions of one message that are answered; more are rare and make a reply unreadable."""
-OVERRULES = 0.75
+OVERRULES = 0.6
 """Evidence this good is an answer even where the router saw no question."""
+PERHAPS = 0.2
+"""From here up to the reader's own bar the nearest text is shown as what it is: perhaps the answer."""
 SURE = 0.8
 """Confidence of the router from which an odd message is still what the router says."""
+FORGED = "refuse/forged"
+"""Name of the intent of a message that pretends to be the system, the assistant or a tool."""
 GIVES_UP = 2
 """Unanswered turns in a row after which the desk offers to pass the conversation on."""
 _LIVELINESS = (Route.ELICIT, Route.DYNAMIC, Route.KNOWLEDGE, Route.FAQ, Route.REFUSE)
@@ -84,10 +88,7 @@ class Desk:
         Raises StoreUnavailable and ModelUnavailable (embeddings). A language model that is down is no error: the desk quotes.
         """
         briefing = await self._briefings.of(tenant)
-        intent = _greeted(briefing, message, await briefing.recognizer.read(message, self._reader.embedder))
-        forged = guardrails.plays_a_role(message)
-        if forged:
-            intent = replace(intent, route=Route.REFUSE, name="refuse/injection", confidence=1.0)
+        intent = _as_said(briefing, message, await briefing.recognizer.read(message, self._reader.embedder))
         yield IntentRecognized(route=intent.route, name=intent.name, confidence=intent.confidence, scores=_top(intent))
 
         if conversation.pending is not None:
@@ -96,11 +97,7 @@ class Desk:
                 async for event in _carried(briefing, taken):
                     yield event
                 return
-        if forged:
-            async for event in _say(_plain(Route.REFUSE, briefing.phrases.say("injection"), confidence=1.0)):
-                yield event
-            return
-        if intent.route is Route.HANDOFF or intent.name == "refuse/emergency" or _insists(conversation, message, intent):
+        if intent.route is Route.HANDOFF or intent.name in ("refuse/emergency", FORGED) or _insists(conversation, message, intent):
             async for event in self._pass_on(briefing, conversation, message, intent):
                 yield event
             return
@@ -162,14 +159,26 @@ class Desk:
 
     async def _pass_on(self, briefing: Briefing, conversation: Conversation, message: str, intent: Intent) -> AsyncGenerator[Event]:
         """Nothing is looked up: the customer needs a human, or the emergency services."""
-        if intent.name == "refuse/emergency":
-            async for event in _say(_plain(Route.REFUSE, briefing.phrases.say("emergency"), confidence=intent.confidence)):
+        if intent.route is Route.REFUSE:
+            kind = "injection" if intent.name == FORGED else "emergency"
+            async for event in _say(_plain(Route.REFUSE, briefing.phrases.say(kind), confidence=intent.confidence)):
                 yield event
             return
         handed = hand_off(briefing.tenant, conversation, message, _category(intent))
         yield handed
         async for event in _say(_plain(Route.HANDOFF, handed.promised, confidence=intent.confidence), handoff=True):
             yield event
+
+    async def _needs_human(self, briefing: Briefing, message: str, intent: Intent) -> bool:
+        """Whether the wish for a human is the matter, and not a word in a question that the sources answer."""
+        if intent.route is not Route.HANDOFF:
+            return False
+        if intent.confidence >= SURE or intent.anger > 0.5 or len(guardrails.content_words(message)) < 5:
+            return True
+        question = await self._reader.question(message)
+        hits = await self._library.search(briefing.tenant.id, message, limit=PASSAGES, vector=question.search)
+        ranked = await self._reader.read(question, [h.passage for h in hits], briefing.lexicon)
+        return not ranked or ranked[0].probability < OVERRULES
 
     async def _look_up(
         self, tenant: Tenant, briefing: Briefing, part: Part, intent: Intent, answers: list[Answer]
@@ -194,13 +203,15 @@ class Desk:
             answers.append(Answer(part=part, draft=None))
             return
         question, ranked = best
-        enough = self._reader.answerable
-        if ranked[0].probability < enough or (
-            intent.route in (Route.SMALLTALK, Route.REFUSE) and ranked[0].probability < max(OVERRULES, enough)
-        ):
+        chance = ranked[0].probability
+        off_topic = intent.route in (Route.SMALLTALK, Route.REFUSE)
+        if chance < (OVERRULES if off_topic else PERHAPS):
             answers.append(Answer(part=part, draft=None, nearest=ranked[0]))
             return
-        answers.append(Answer(part=part, draft=_draft(question, ranked), nearest=ranked[0]))
+        draft = _draft(question, ranked)
+        if chance < self._reader.answerable:
+            draft = replace(draft, sentences=(Sentence(text=briefing.phrases.say("perhaps"), factual=False), *draft.sentences))
+        answers.append(Answer(part=part, draft=draft, nearest=ranked[0]))
 
 
 def _or_whole(found: Answer, whole: Sequence[Answer]) -> Answer:
@@ -337,6 +348,13 @@ def _insists(conversation: Conversation, message: str, intent: Intent) -> bool:
     """The desk offered a human after repeated failure, and the customer says yes."""
     offered = conversation.failures >= GIVES_UP
     return offered and intent.name == "smalltalk/acknowledgement" and len(message.split()) <= 4
+
+
+def _as_said(briefing: Briefing, message: str, intent: Intent) -> Intent:
+    """The intent, unless the message itself shows a greeting or a forgery."""
+    if guardrails.plays_a_role(message):
+        return replace(intent, route=Route.REFUSE, name=FORGED, confidence=1.0)
+    return _greeted(briefing, message, intent)
 
 
 def _greeted(briefing: Briefing, message: str, intent: Intent) -> Intent:

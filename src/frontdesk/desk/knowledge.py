@@ -24,6 +24,11 @@ _LEANS = re.compile(
     re.IGNORECASE,
 )
 _MARKER = re.compile(r"^\s*(?:[-*•–]|\d+[.)])\s+")
+_COUNTED = re.compile(
+    r"^(?:then )?(?:seconds|minutes|hours|days|nights|weeks|months|years|points|miles|kilometres|people|guests|users|seats|pieces|items|pages)\b",
+    re.IGNORECASE,
+)
+"""Headers that name a unit: "Weeks of rest" over "6" is said as "6 weeks of rest"."""
 _PLAIN_COLUMN = re.compile(r"^(?:amount|price|value|fee|cost|charge|rule|details?|description|limit|notes?|answer|what)$", re.IGNORECASE)
 
 
@@ -105,6 +110,9 @@ def _cells(question: Question, ranked: Sequence[Evidence]) -> Chosen:
 
 
 def _value(unit: Unit, *, alone: bool) -> str:
+    counted = _COUNTED.match(unit.column)
+    if counted and re.fullmatch(r"\d[\d.,]*", unit.value):
+        return f"{unit.value} {unit.column[:1].lower()}{unit.column[1:]}"
     return unit.value if (alone and _PLAIN_COLUMN.match(unit.column)) or not unit.column else f"{unit.column}: {unit.value}"
 
 

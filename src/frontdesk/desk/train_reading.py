@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import yaml
 from numpy.typing import NDArray
 
 from frontdesk.desk.guardrails import content_words
+from frontdesk.desk.intent import support_set
 from frontdesk.desk.reading import FEATURES, Lexicon, Reader, ReadingModel, choice
 from frontdesk.desk.units import Unit, UnitKind, units_of
 from frontdesk.domain.knowledge import FaqPair, Passage
@@ -29,11 +31,16 @@ from frontdesk.knowledge import readers
 from frontdesk.knowledge.splitting import draft_document, draft_faq, embedded_text, search_text
 from frontdesk.models import registry
 from frontdesk.models.embedder import MiniLM
+from frontdesk.models.protocols import Vectors
 from frontdesk.settings import load
 
 FOLDER = Path(__file__).parent / "reading_set"
 TARGET = Path(__file__).parent / "reading_model.json"
 CANDIDATES = 14
+NOTHING = ("none", "foreign")
+"""Kinds of questions that nothing answers: near misses, and matters of others."""
+FOREIGN = 16
+"""Questions of other companies that each company is asked too; half as many are about no company at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,27 +84,60 @@ def _flat(text: str) -> str:
     return " ".join(text.replace("*", "").replace("`", "").split()).lower()
 
 
-async def examples(reader: Reader, folder: Path = FOLDER, *, only: frozenset[str] = frozenset()) -> list[Example]:
-    """All questions of all companies (or only of some) with the signs of their candidates."""
+async def examples(reader: Reader, folder: Path = FOLDER, *, only: frozenset[str] = frozenset(), seed: int = 7) -> list[Example]:
+    """All questions of all companies (or only of some) with the signs of their candidates.
+
+    Each company is also asked what others were asked and what no company is asked (`foreign`): a reader that has only seen near misses
+    takes anything for an answer.
+    """
+    rng = random.Random(seed)  # noqa: S311 - a repeatable choice of training rows, nothing secret
+    companies = _companies(folder)
+    beside = [u.text for u in support_set() if u.route == "refuse" and u.text.isascii()]
     found = []
-    for company in _companies(folder):
+    for company in companies:
         if only and company["id"] not in only:
             continue
-        passages = passages_of(company)
-        lexicon = Lexicon(passages)
-        texts = [embedded_text(p) for p in passages]
-        vectors = await reader.embedder.embed(texts)
-        words = [frozenset(content_words(search_text(p))) for p in passages]
+        desk = await _Asked.open(reader, company)
         for row in company["questions"]:
-            question = await reader.question(row["q"])
-            meaning = vectors @ question.search
-            literal = np.array([lexicon.coverage(question.words, w) for w in words])
-            order = np.argsort(-(1 / (20 + _ranks(meaning)) + 0.5 / (20 + _ranks(literal))))[:CANDIDATES]
-            units = tuple(u for i in order for u in units_of(passages[int(i)]))
-            signs = await reader.signs(question, units, lexicon)
-            right = np.array([is_right(u, row.get("answer") or [], company["faq"]) for u in units])
-            found.append(Example(company=company["id"], text=row["q"], kind=row["kind"], units=units, signs=signs, right=right))
+            found.append(await desk.example(row["q"], row["kind"], row.get("answer") or []))
+        others = [row["q"] for other in companies if other is not company for row in other["questions"] if row["kind"] != "none"]
+        for text in [*rng.sample(others, FOREIGN), *rng.sample(beside, FOREIGN // 2)]:
+            found.append(await desk.example(text, "foreign", []))
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """One company, ready to be asked."""
+
+    reader: Reader
+    company: dict[str, Any]
+    passages: list[Passage]
+    lexicon: Lexicon
+    vectors: Vectors
+    words: list[frozenset[str]]
+
+    @classmethod
+    async def open(cls, reader: Reader, company: dict[str, Any]) -> _Asked:
+        passages = passages_of(company)
+        return cls(
+            reader=reader,
+            company=company,
+            passages=passages,
+            lexicon=Lexicon(passages),
+            vectors=await reader.embedder.embed([embedded_text(p) for p in passages]),
+            words=[frozenset(content_words(search_text(p))) for p in passages],
+        )
+
+    async def example(self, text: str, kind: str, answers: Sequence[dict[str, Any]]) -> Example:
+        question = await self.reader.question(text)
+        meaning = self.vectors @ question.search
+        literal = np.array([self.lexicon.coverage(question.words, w) for w in self.words])
+        order = np.argsort(-(1 / (20 + _ranks(meaning)) + 0.5 / (20 + _ranks(literal))))[:CANDIDATES]
+        units = tuple(u for i in order for u in units_of(self.passages[int(i)]))
+        signs = await self.reader.signs(question, units, self.lexicon)
+        right = np.array([is_right(u, answers, self.company["faq"]) for u in units])
+        return Example(company=self.company["id"], text=text, kind=kind, units=units, signs=signs, right=right)
 
 
 def _companies(folder: Path) -> list[dict[str, Any]]:
@@ -116,7 +156,7 @@ def fit(rows: Sequence[Example], *, seeds: int = 3) -> ReadingModel:
     The loss is that of a choice: a softmax over a question's units and "none of them", whose score is zero. Several networks are
     trained from different beginnings and stand side by side, which is steadier than any of them.
     """
-    usable = [e for e in rows if e.kind == "none" or e.right.any()]
+    usable = [e for e in rows if e.kind in NOTHING or e.right.any()]
     signs = np.vstack([e.signs for e in usable])
     mean, scale = signs.mean(axis=0), signs.std(axis=0) + 1e-6
     nets = [_Network(signs.shape[1], np.random.default_rng(seed)) for seed in range(seeds)]
@@ -177,15 +217,16 @@ def report(rows: Sequence[Example], chances: Sequence[NDArray[np.float64]]) -> d
     """How often the best unit is right, by kind of question, and how well its probability tells answerable from not."""
     from sklearn.metrics import roc_auc_score
 
-    answered = [(e, p) for e, p in zip(rows, chances, strict=True) if e.kind != "none"]
+    answered = [(e, p) for e, p in zip(rows, chances, strict=True) if e.kind not in NOTHING]
     result = {"candidates": float(np.mean([e.right.any() for e, _ in answered]))}
     for kind in ("faq", "prose", "table", "yesno", "multi"):
         of_kind = [bool(e.right[int(np.argmax(p))]) for e, p in answered if e.kind == kind]
         if of_kind:
             result[kind] = float(np.mean(of_kind))
     result["all"] = float(np.mean([e.right[int(np.argmax(p))] for e, p in answered]))
-    best = [float(p.max()) for p in chances]
-    result["auroc"] = float(roc_auc_score([e.kind != "none" for e in rows], best))
+    for kind in NOTHING:
+        best = [(float(p.max()), e.kind != kind) for e, p in zip(rows, chances, strict=True) if e.kind == kind or e.kind not in NOTHING]
+        result[f"auroc_{kind}"] = float(roc_auc_score([y for _, y in best], [p for p, _ in best]))
     return result
 
 

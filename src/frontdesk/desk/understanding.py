@@ -37,7 +37,7 @@ _POINTING = re.compile(
     r"\b(?:it|its|that|those|these|this|they|them|their|one|ones|he|she|his|her|there|then|the (?:first|second|third|fourth|last|other|same|latter|former) ?(?:one)?|both|either|instead|else)\b",
     re.IGNORECASE,
 )
-_FRESH_NOUN = re.compile(r"\b(?:the|my|your|our|a|an)\s+[a-z]{4,}", re.IGNORECASE)
+_OTHERS = re.compile(r"^\W*(?:and |what about |how about )*(?:the )?(?:others?|other (?:one|ones|two|three)|rest)\W*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +55,9 @@ def parts_of(message: str, conversation: Conversation, lexicon: Lexicon) -> tupl
     """The separate questions of a message, in order; the whole message when it asks only one thing."""
     questions, context = _separate(message)
     parts = []
-    for text in questions:
+    for text in _each_other(questions, conversation, lexicon):
         readings = _readings(text, context, conversation, lexicon)
-        parts.append(Part(text=text, readings=readings, context=context, follow_up=len(readings) > 1))
+        parts.append(Part(text=text, readings=readings, context=context, follow_up=readings != (f"{context} {text}".strip(),)))
     return tuple(parts)
 
 
@@ -94,16 +94,25 @@ def _readings(text: str, context: str, conversation: Conversation, lexicon: Lexi
     before = _last_question(conversation)
     if not before or not leans_on_history(text):
         return (alone,)
-    found = []
     swapped = _swap(before, text, lexicon)
     if swapped:
-        found.append(swapped)
-    found.append(f"{before.rstrip(' ?.!')} {text}")
+        return (swapped,)
+    found = [f"{before.rstrip(' ?.!')} {text}"]
     told = _last_reply(conversation)
     if told and _POINTING.search(text):
         found.append(f"{told} {text}")
     found.append(alone)
     return tuple(dict.fromkeys(found))
+
+
+def _each_other(questions: Sequence[str], conversation: Conversation, lexicon: Lexicon) -> list[str]:
+    """ "And the others?" asks for each alternative that the question before did not name; other questions stay as they are."""
+    before = _last_question(conversation)
+    found: list[str] = []
+    for text in questions:
+        rest = lexicon.siblings(lexicon.alternatives(before)) if before and _OTHERS.search(text) else frozenset()
+        found += [f"and for {name}?" for name in sorted(rest)] if 1 <= len(rest) <= 3 else [text]
+    return found
 
 
 def leans_on_history(text: str) -> bool:
