@@ -124,12 +124,16 @@ class Conversations:
             steps.append(self._step("open", id=target, key=key, customer=customer, channel=channel))
         steps.append(self._step("enter"))
         steps += self._append(target, turn, events, caller=(key, customer), seconds=seconds)
-        steps += self._whole(target)
+        steps += self._whole(target) if id is not None else ()
         try:
             results = await self._run(*steps, after=self._step("notify", id=target))
         except psycopg.errors.UniqueViolation:
             return None
-        added, (rows, said) = results[2 if id is None else 1], results[-2:]
+        if id is None:
+            first = self._recorded(target, turn, results[2], events)
+            fresh = fold(first, id=target, tenant=self._tenant, customer=customer, opened_at=first[0].at)
+            return first, Standing(conversation=fresh, waiting=_waiting(first), claimed=seconds > 0)
+        added, (rows, said) = results[1], results[-2:]
         if not rows or rows[0].key != key or rows[0].customer != customer:
             raise NotFound(_NOT_FOUND)
         if not added:
@@ -171,11 +175,11 @@ class Conversations:
             return []
         steps = self._append(id, turn, events, fingerprint=fingerprint, expected=if_owner, holder=holder, release=release)
         try:
-            results = await self._run(self._step("enter"), *steps, self._step("row", id=id), after=self._step("notify", id=id))
+            results = await self._run(self._step("enter"), *steps, after=self._step("notify", id=id))
         except psycopg.errors.UniqueViolation as error:
             raise Conflict("this idempotency key was used before: read the reply it got") from error
-        if not results[-1]:
-            raise NotFound(_NOT_FOUND)
+        if not results[1]:
+            await self.key_of(id)
         return self._recorded(id, turn, results[1], events)
 
     async def events(self, id: ConversationId, *, after: int = 0, limit: int = 1000) -> builtins.list[Recorded]:
