@@ -6,6 +6,7 @@ message -> intent -> (small talk | refusal | handoff | pending question | each t
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 
@@ -48,8 +49,12 @@ SURE = 0.8
 """Confidence of the router from which an odd message is still what the router says."""
 FORGED = "refuse/forged"
 """Name of the intent of a message that pretends to be the system, the assistant or a tool."""
+ANGRY = 0.6
+"""Anger from which a reply without a good answer would only add to it: then a human takes over."""
 GIVES_UP = 2
 """Unanswered turns in a row after which the desk offers to pass the conversation on."""
+RIVALRY = 0.6
+"""By how much, in log-odds, live data is preferred to a document that answers about as well."""
 _LIVELINESS = (Route.ELICIT, Route.DYNAMIC, Route.KNOWLEDGE, Route.FAQ, Route.REFUSE)
 
 
@@ -108,12 +113,16 @@ class Desk:
             asked = asked or isinstance(event, SlotRequested)
             yield event
         draft, gaps = _compose(briefing, conversation, intent, answers)
+        for gap in gaps:
+            yield gap
+        if _upset(intent, draft, self._reader.answerable):
+            async for event in self._pass_on(briefing, conversation, message, intent):
+                yield event
+            return
         draft, wording = await self._phrasing.of(message, draft)
         for event in wording:
             yield event
-        for gap in gaps:
-            yield gap
-        if intent.anger > 0.6 and draft.route in _LIVELINESS:
+        if intent.anger > ANGRY and draft.route in _LIVELINESS:
             draft = replace(draft, sentences=(Sentence(text=briefing.phrases.say("sorry_anger"), factual=False), *draft.sentences))
         draft, rejected = _checked(briefing, draft)
         for objection in rejected:
@@ -214,6 +223,12 @@ class Desk:
         answers.append(Answer(part=part, draft=draft, nearest=ranked[0]))
 
 
+def _upset(intent: Intent, draft: Draft, enough: float) -> bool:
+    """An angry customer for whom the desk has no good answer."""
+    unanswered = draft.route is Route.REFUSE or (draft.route in (Route.FAQ, Route.KNOWLEDGE) and draft.confidence < enough)
+    return intent.anger > ANGRY and unanswered and intent.route is not Route.REFUSE
+
+
 def _or_whole(found: Answer, whole: Sequence[Answer]) -> Answer:
     """The answer to one part, or that to the message as a whole where it is surer: half a story often misses what the other half says."""
     if not whole or whole[0].nearest is None or whole[0].draft is None:
@@ -223,11 +238,14 @@ def _or_whole(found: Answer, whole: Sequence[Answer]) -> Answer:
 
 
 def _bar(read: Sequence[Answer]) -> float:
-    """How sure a tool must be about a question that documents answer this well."""
+    """How sure a tool must be, the surer the better the documents answer the same question."""
     if not read:
         return 0.0
-    answered = read[0].draft is not None and read[0].nearest is not None
-    return max(LIVELY, read[0].nearest.probability) if answered and read[0].nearest else LIVELY
+    nearest = read[0].nearest
+    if read[0].draft is None or nearest is None:
+        return LIVELY
+    odds = nearest.probability / max(1e-6, 1 - nearest.probability)
+    return max(LIVELY, 1 / (1 + math.exp(RIVALRY - 0.5 * math.log(max(odds, 1e-6)))))
 
 
 async def _carried(briefing: Briefing, attempt: Attempt) -> AsyncGenerator[Event]:

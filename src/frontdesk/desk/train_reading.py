@@ -230,7 +230,7 @@ def report(rows: Sequence[Example], chances: Sequence[NDArray[np.float64]]) -> d
     return result
 
 
-def threshold(rows: Sequence[Example], chances: Sequence[NDArray[np.float64]], *, declined: float = 0.5) -> float:
+def threshold(rows: Sequence[Example], chances: Sequence[NDArray[np.float64]], *, declined: float = 0.6) -> float:
     """The probability below which `declined` of the unanswerable questions fall.
 
     Those of the reading set are near misses on purpose (the right words about the wrong thing), far harder to tell than what customers
