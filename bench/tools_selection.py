@@ -24,6 +24,8 @@ from frontdesk.tools.operation import Argument, Effect, Operation, Place
 from frontdesk.tools.selection import ABOUT, RANK, SURE, Choice, Selector
 
 SET = Path(__file__).parent.parent / "tests/tools/selection.yaml"
+COMPANIES = SET.with_name("selection_companies.yaml")
+READING = Path(__file__).parent.parent / "src/frontdesk/desk/reading_set"
 TODAY = date(2027, 3, 17)
 Row = tuple[str, str | None, list[Choice]]
 
@@ -47,10 +49,21 @@ def operations(rows: list[list[Any]]) -> list[Operation]:
 async def ranked(embedder: MiniLM) -> dict[str, list[Row]]:
     """Every question of every business with its operations, ranked."""
     out: dict[str, list[Row]] = {}
-    for business, data in yaml.safe_load(SET.read_text(encoding="utf-8")).items():
+    for business, data in businesses().items():
         selector = Selector(operations(data["operations"]), embedder)
-        out[business] = [(q, name, await selector.rank(q, today=TODAY)) for name, asked in data["questions"].items() for q in asked]
+        asked = [(q, None if name == "~" else name) for name, questions in data["questions"].items() for q in questions]
+        vectors = await embedder.embed([q for q, _ in asked])
+        out[business] = [(q, name, await selector.rank(q, today=TODAY, vector=v)) for (q, name), v in zip(asked, vectors, strict=True)]
     return out
+
+
+def businesses() -> dict[str, Any]:
+    """All businesses; those of the reading set with what their documents answer as questions that no operation is about."""
+    found = yaml.safe_load(SET.read_text(encoding="utf-8"))
+    for company, data in yaml.safe_load(COMPANIES.read_text(encoding="utf-8")).items():
+        read = yaml.safe_load((READING / f"{company}.yaml").read_text(encoding="utf-8"))
+        found[company] = {**data, "questions": {**data["questions"], "~": [q["q"] for q in read["questions"]]}}
+    return dict(found)
 
 
 def _matrix(choices: list[Choice], names: list[str]) -> Any:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from bench.tools_selection import SET, operations
+from bench.tools_selection import businesses, operations
 
 from frontdesk.models import registry
 from frontdesk.models.embedder import MiniLM
@@ -18,7 +17,7 @@ from frontdesk.tools.catalog import Catalog
 from frontdesk.tools.selection import Mood, Selector, lines_of, mood_of
 
 TODAY = date(2027, 3, 17)
-BUSINESSES: dict[str, Any] = yaml.safe_load(SET.read_text(encoding="utf-8"))
+BUSINESSES: dict[str, Any] = businesses()
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +32,15 @@ async def test_most_messages_find_their_operation_and_most_others_none(minilm: M
     data = BUSINESSES[business]
     selector = Selector(operations(data["operations"]), minilm)
     first = declined = 0
-    asked = [(q, name) for name, questions in data["questions"].items() for q in questions]
+    asked = [(q, None if name == "~" else name) for name, questions in data["questions"].items() for q in questions]
     vectors = await minilm.embed([question for question, _ in asked])
     for (question, name), vector in zip(asked, vectors, strict=True):
         ranked = await selector.rank(question, today=TODAY, vector=vector)
         first += ranked[0].operation.name == name
         declined += name is None and not ranked[0].chosen
     others = sum(1 for _, name in asked if name is None)
-    assert first >= 0.9 * (len(asked) - others)
-    assert declined >= 0.65 * others
+    assert first >= 0.75 * (len(asked) - others)
+    assert declined >= 0.8 * others
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ class Selector:
         for index, operation in enumerate(self._operations):
             others = [n for i, n in enumerate(nearest) if i != index] or [0.0]
             rivals = [s for i, s in enumerate(shared) if i != index] or [0.0]
-            values, codes = _values(operation, message, today)
+            values, codes, spans = _values(operation, message, today)
             out.append(
                 {
                     "nearest": nearest[index],
@@ -116,6 +116,8 @@ class Selector:
                     "word_lead": max(-0.5, min(0.5, shared[index] - max(rivals))),
                     "values": values,
                     "codes": codes,
+                    **_explained(message, self._stems[index], spans),
+                    "open": min(3, sum(1 for _ in operation.required) * (1 - values)) / 3,
                     **_generality(message),
                     "personal": float(operation.needs_customer and bool(_PERSONAL.search(message.lower()))),
                     **_mood_features(operation, mood, message),
@@ -130,15 +132,16 @@ class Selector:
 
 
 RANK: Mapping[str, float] = {
-    "nearest": 1.362, "middle": 1.361, "lead": 1.741, "words": 1.511, "word_lead": 1.653, "values": 0.859, "codes": 0.101,
-    "personal": 0.262, "order_write": 0.747, "order_read": -0.747, "wonder_write": -0.442, "wonder_read": 0.442, "ask_write": -1.049,
-    "own_verb": 0.514,
+    "nearest": 1.148, "middle": 1.143, "lead": 1.421, "words": 1.314, "word_lead": 1.475, "values": 1.287, "codes": 0.698,
+    "personal": 0.881, "order_write": 0.649, "order_read": -0.649, "wonder_write": -0.239, "wonder_read": 0.239, "ask_write": -1.422,
+    "own_verb": 0.389,
 }  # fmt: skip
 """Which operation, given that it is one. Fitted by `python -m bench.tools_selection`."""
 ABOUT: Mapping[str, float] = {
-    "bias": -2.181, "nearest": 0.886, "middle": 0.689, "lead": 0.35, "words": -0.16, "word_lead": -0.193, "values": 1.031, "codes": 0.143,
-    "defines": -1.665, "live": 1.859, "mine": 1.235, "short": -0.47, "personal": 0.368, "order_write": 1.12, "order_read": -0.06,
-    "wonder_write": -1.199, "wonder_read": -0.851, "ask_write": -0.042, "own_verb": 0.132, "gap": 0.841,
+    "bias": -2.387, "nearest": 1.971, "middle": 1.491, "lead": -0.062, "words": 0.637, "word_lead": -0.282, "values": 1.005,
+    "codes": 1.46, "defines": -1.061, "live": 1.252, "mine": 0.762, "short": -0.265, "personal": 1.042, "order_write": 1.613,
+    "order_read": 0.142, "wonder_write": -1.134, "wonder_read": -0.371, "ask_write": -0.144, "own_verb": 0.011, "gap": 0.422,
+    "explained": 1.243, "left": -4.385, "open": -0.859, "rule": -1.423, "long": -1.415,
 }  # fmt: skip
 """Whether a message is about its best operation at all. Fitted by the same."""
 
@@ -179,6 +182,14 @@ _LIVE = re.compile(
 )
 
 
+_RULE = re.compile(
+    r"\b(?:if i|if you|if my|if it|if we|can i|can we|could i|can my|can you|may i|may we|must i|should i|do i (?:have|need|get|pay)|am i allowed|allowed|"
+    r"is it (?:ok|possible|too late)|possible|ok to|what happens|how (?:do|can|long|early|late|far|often|soon|big|heavy|old) |how many \w+ (?:may|can)|"
+    r"do you (?:charge|pay|take|do|offer|cover|allow)|does it|would (?:i|you|it|they)|will (?:i|you|they|it)|what do i|who (?:can|may|has)|fee|charge|rule|"
+    r"discount|compensation|deadline|in advance|before i|after i|once i|whats the (?:deal|point))\b"
+)
+
+
 def _generality(message: str) -> dict[str, float]:
     """Whether a message speaks of a thing in general or of how it stands now."""
     said = message.lower().replace("’", "'")
@@ -187,6 +198,8 @@ def _generality(message: str) -> dict[str, float]:
         "live": float(_LIVE.search(said) is not None),
         "mine": float(re.search(r"\b(?:my|mine|have i|do i have|i have|did i|i owe|for me|send me|show me)\b", said) is not None),
         "short": float(len(said.split()) <= 2),
+        "rule": float(_RULE.search(said) is not None),
+        "long": min(1.0, math.log(1 + len(said.split())) / 4),
     }
 
 
@@ -251,15 +264,31 @@ def _argument_words(argument: Argument) -> str:
     return f"{argument.label} {argument.description} {' '.join(words_of(str(v)) for v in argument.enum[:30])}"
 
 
-def _values(operation: Operation, message: str, today: date) -> tuple[float, float]:
-    """Share of the required arguments that the message gives, and whether it holds a code of the operation's own form."""
+def _explained(message: str, stems: frozenset[str], spans: Sequence[tuple[int, int]]) -> dict[str, float]:
+    """How much of what a message says the operation's words and the values found in it account for, and how much is left over."""
+    told = left = 0
+    for match in re.finditer(r"[^\W_]+", message.lower()):
+        if match[0] in _IDLE or len(match[0]) < 2:
+            continue
+        known = stem(match[0]) in stems or any(a < match.end() and match.start() < b for a, b in spans)
+        told, left = told + known, left + (not known)
+    return {"explained": told / (told + left) if told + left else 0.0, "left": min(10, left) / 10}
+
+
+def _values(operation: Operation, message: str, today: date) -> tuple[float, float, list[tuple[int, int]]]:
+    """Share of the required arguments that the message gives, whether it holds a code of the operation's own form, and where."""
     if not operation.askable:
-        return 0.0, 0.0
+        return 0.0, 0.0, []
     found = {n: f for n, f in extract(operation, message, today=today).items() if f.confidence >= 0.7}
     needed = operation.required or operation.askable
     named = [a for a in needed if a.name in found and kind_of(a) not in ("words", "flag")]
     codes = any(kind_of(a) == "code" and any(c.isdigit() for c in str(found[a.name].value)) for a in operation.askable if a.name in found)
-    return len(named) / len(needed), float(codes)
+    return len(named) / len(needed), float(codes), [f.span for n, f in found.items() if not _is_words(operation, n)]
+
+
+def _is_words(operation: Operation, name: str) -> bool:
+    argument = operation.argument(name)
+    return argument is None or kind_of(argument) == "words"
 
 
 def _mood_features(operation: Operation, mood: Mood, message: str) -> dict[str, float]:
