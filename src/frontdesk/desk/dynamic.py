@@ -52,19 +52,26 @@ from frontdesk.models.protocols import Embedder
 from frontdesk.store.store import Store
 from frontdesk.tools.calling import Failure, ToolCaller, ToolOutcome, verified
 from frontdesk.tools.catalog import Catalog
-from frontdesk.tools.consent import Consent, consent, gives_up
+from frontdesk.tools.consent import Consent, consent, correction, gives_up
 from frontdesk.tools.operation import Argument, Operation
 from frontdesk.tools.rendering import Rendering, facts, render
 from frontdesk.tools.selection import Choice, Mood, Selector, mood_of
 from frontdesk.tools.slots import kind_of
 
-LIVELY = 0.5
+POSSIBLE = 0.25
+LIVELY = 0.42
 """Score from which a message counts as being about an operation."""
-CERTAIN = 0.8
+CLOSE_RIVAL = 0.7
+"""Operations this close in rank are told apart by how likely each is the matter at all."""
+CERTAIN = 0.9
 """Score from which documents are not even asked."""
+SURE = 0.8
+"""Score from which a message that was meant to answer a question is taken to be about something else."""
 CONFIRM_MINUTES = 10
 MOST_TRIES = 3
 """Times that a detail is asked for before a human is offered."""
+SIGN_IN = "sign_in"
+"""Kind of a pending request to sign in; no words can answer it."""
 FEW = 5
 """So many results are shown; more are narrowed down first."""
 
@@ -173,9 +180,12 @@ class Dynamic:
         """Takes a message as the answer to the pending question; None when it is about something else."""
         pending = conversation.pending
         operation = briefing.catalog.get(pending.operation) if pending else None
-        if pending is None or operation is None or intent.asks_human or intent.name == "refuse/emergency":
+        if pending is None or operation is None or intent.asks_human or intent.name.startswith(("refuse/emergency", "refuse/forged")):
             return None
         turn = self._turn(briefing, caller, conversation, request=pending.request)
+        if pending.kind == SIGN_IN:
+            agrees = consent(message) is Consent.YES
+            return self._sign_in(turn, operation, pending.words) if agrees and caller.customer is None else None
         refused = await self._refused(turn, operation, message)
         if refused is not None:
             return refused
@@ -185,7 +195,11 @@ class Dynamic:
 
     def reminder(self, briefing: Briefing, pending: Pending) -> tuple[Sentence, SlotRequested] | None:
         """The open question once more, after a question in between was answered; None when it was repeated often enough."""
-        if pending.tries >= MOST_TRIES - 1 or (pending.expires_at is not None and pending.expires_at < self._clock()):
+        if (
+            pending.kind == SIGN_IN
+            or pending.tries >= MOST_TRIES - 1
+            or (pending.expires_at is not None and pending.expires_at < self._clock())
+        ):
             return None
         said = Sentence(text=briefing.phrases.say("back_to", question=pending.question), factual=False)
         return said, SlotRequested(pending=replace(pending, tries=pending.tries + 1))
@@ -218,16 +232,20 @@ class Dynamic:
     # -- which operation ---------------------------------------------------------------------------------------------------------
 
     async def _fresh(self, turn: _Turn, text: str, part: Part, conversation: Conversation) -> Proposal | None:
-        """The best operation for the words; one that acts only when they are an order."""
+        """The best operation for the words, or for the one sentence of them that is about one; one that acts only when they are an order."""
         orders = is_order(part.text) or is_order(text)
-        for choice in await turn.box.selector.rank(text, today=turn.today):
-            if choice.score < 0.2:
-                break
-            if choice.operation.writes and not (orders or _wishes(part.text, choice)):
-                continue
-            known = self._from_earlier(turn, choice.operation, part.text)
-            return Proposal(operation=choice.operation, score=choice.score, text=text, known=known)
-        return None
+        best: Choice | None = None
+        for said in _sentences(text):
+            ranked = await turn.box.selector.rank(said, today=turn.today)
+            ranked = [c for c in ranked if not c.operation.writes or orders or _wishes(part.text, c)]
+            close = [c for c in ranked[:3] if c.margin >= ranked[0].margin - CLOSE_RIVAL or c is ranked[0]]
+            found = max(close, key=lambda c: c.score, default=None)
+            if found is not None and (best is None or found.score > best.score):
+                best = found
+        if best is None or best.score < POSSIBLE:
+            return None
+        known = self._from_earlier(turn, best.operation, part.text)
+        return Proposal(operation=best.operation, score=best.score, text=text, known=known)
 
     async def _again(self, turn: _Turn, text: str) -> Proposal | None:
         """The last read once more, for "and for ...?", "the one before", "and now?" or another value of the same record."""
@@ -237,10 +255,14 @@ class Dynamic:
         call, operation, recent = last
         said = text.lower()
         moved = shifted(operation, text, call)
-        gathered = await gather(operation, text, embedder=None, today=turn.today)
-        changed = {n: v for n, v in {**gathered.fresh, **moved}.items() if call.arguments.get(n) != v}
+        on_top = await gather(operation, text, embedder=None, today=turn.today, known=call.arguments)
+        changed = {n: v for n, v in on_top.fresh.items() if call.arguments.get(n) != v}
+        if not any(n in call.arguments for n in changed):
+            anew = await gather(operation, text, embedder=None, today=turn.today)
+            changed |= {n: v for n, v in anew.fresh.items() if call.arguments.get(n) != v and kind_of(_argument(operation, n)) != "words"}
+        changed |= moved
         leaning = leans_on_history(text)
-        if changed and (leaning or len(content_words(text)) <= 3) and recent:
+        if changed and recent and (leaning or len(content_words(text)) <= 3 or correction(text) is not None):
             return Proposal(operation=operation, score=0.9, text=text, known={**call.arguments, **changed}, repeats=True)
         if _REPEAT.search(said) and recent and not changed and len(content_words(text)) <= 10:
             return Proposal(
@@ -272,8 +294,8 @@ class Dynamic:
                     break
         pending = turn.conversation.pending
         if pending is not None:
-            codes = [a.name for a in operation.required if kind_of(a) == "code"]
-            known.update({n: v for n, v in pending.arguments.items() if n in codes and n not in known})
+            same = {a.name for a in operation.askable if kind_of(a) != "words"}
+            known.update({n: v for n, v in pending.arguments.items() if n in same and n not in known})
         return known
 
     # -- may it be done ----------------------------------------------------------------------------------------------------------
@@ -283,7 +305,7 @@ class Dynamic:
         if not operation.needs_customer:
             return None
         if turn.caller.customer is None:
-            return self._sign_in(turn)
+            return self._sign_in(turn, operation, message)
         known = turn.briefing.lexicon.frequency
         words = _catalog_words(turn.box.catalog)
         names = " ".join(str(v) for c in turn.conversation.calls for r in records_of(c.result) for k, v in r.items() if "name" in str(k))
@@ -298,9 +320,10 @@ class Dynamic:
         )
         return self._end(turn, turn.say("other_person"), Route.REFUSE, confidence=0.9)
 
-    def _sign_in(self, turn: _Turn) -> Attempt:
+    def _sign_in(self, turn: _Turn, operation: Operation, words: str) -> Attempt:
         link = turn.briefing.tenant.identity.sign_in_url
         said = turn.say("sign_in", link=f" {turn.say('sign_in_link', url=link)}" if link else "")
+        turn.events.append(SlotRequested(pending=Pending(kind=SIGN_IN, question=said, operation=operation.name, words=words[-600:])))
         return self._end(turn, said, Route.ELICIT, confidence=0.9)
 
     # -- step by step ------------------------------------------------------------------------------------------------------------
@@ -445,7 +468,15 @@ class Dynamic:
             return self._end(turn, turn.say("nothing_done"), Route.ELICIT, confidence=0.9)
         if _asks(message):
             return None
+        if gathered.values and await self._restated(turn, operation, pending, message):
+            return await self._ask_consent(turn, operation, pending.arguments, pending.words)
+        turn.events.append(SlotRequested(pending=pending))
         return self._end(turn, turn.say("nothing_done_yet"), Route.ELICIT, confidence=0.7)
+
+    async def _restated(self, turn: _Turn, operation: Operation, pending: Pending, message: str) -> bool:
+        """The reply names what is to be confirmed, without a yes."""
+        said = (await gather(operation, message, embedder=None, today=turn.today)).fresh
+        return bool(said) and all(pending.arguments.get(n) == v for n, v in said.items())
 
     async def _replaced(self, turn: _Turn, operation: Operation, pending: Pending, message: str) -> dict[str, Any]:
         """Values in the reply that differ from those to be confirmed: "yes but at 10", "it was 13.20"."""
@@ -462,7 +493,8 @@ class Dynamic:
 
     async def _answered(self, turn: _Turn, operation: Operation, pending: Pending, message: str, intent: Intent) -> Attempt | None:
         """A reply to a question for a detail."""
-        if gives_up(message):
+        refuses = consent(message) is Consent.NO and not any(c.isdigit() for c in message) and not _is_flag(operation, pending.slot)
+        if gives_up(message) or refuses:
             return self._end(turn, turn.say("dropped"), Route.ELICIT, confidence=0.9)
         labels = Choices(labels=pending.choices, values=pending.values or pending.choices) if pending.choices else None
         argument = operation.argument(pending.slot)
@@ -473,6 +505,9 @@ class Dynamic:
             operation, message, embedder=self._embedder, today=turn.today, known=pending.arguments, asked=asked, choices=labels
         )
         words = f"{pending.words} {message}"
+        loose = {} if gathered.fresh else await self._replaced(turn, operation, pending, message)
+        if loose:
+            gathered = Gathered(values={**gathered.values, **loose}, fresh=loose)
         side = _asks(message) and pending.slot not in gathered.values and pending.slot not in gathered.problems
         if gathered.fresh or gathered.problems:
             if side and not leans_on_history(message) and not gathered.problems:
@@ -484,7 +519,7 @@ class Dynamic:
             if len(kept) == 1:
                 chosen = {**pending.arguments, pending.slot: kept[0]}
                 return await self._go_on(turn, operation, Gathered(values=chosen, fresh={pending.slot: kept[0]}), words, tries=0)
-        if side or intent.route in (Route.SMALLTALK, Route.HANDOFF) or await self._elsewhere(turn, operation, message):
+        if side or intent.route is Route.HANDOFF or _is_courtesy(intent) or await self._elsewhere(turn, operation, message):
             return None
         argument = operation.argument(pending.slot)
         if argument is None:
@@ -498,7 +533,7 @@ class Dynamic:
         if len(content_words(message)) < 3:
             return False
         best = (await turn.box.selector.rank(message, today=turn.today))[:1]
-        return bool(best) and best[0].operation.name != operation.name and best[0].score >= LIVELY
+        return bool(best) and best[0].operation.name != operation.name and best[0].score >= SURE
 
     # -- calls -------------------------------------------------------------------------------------------------------------------
 
@@ -520,7 +555,7 @@ class Dynamic:
                 return await self._act(turn, operation, values, words)
             outcome = await self._read(turn, operation, values)
         except SignInRequired:
-            return self._sign_in(turn)
+            return self._sign_in(turn, operation, words)
         except BadArguments as wrong:
             name, why = next(iter(wrong.reasons.items()))
             if operation.argument(name) is None:
@@ -586,6 +621,12 @@ class Dynamic:
         return Attempt(draft=_draft(text, route, confidence=confidence, calls=tuple(turn.calls)), events=tuple(turn.events))
 
 
+def _argument(operation: Operation, name: str) -> Argument:
+    found = operation.argument(name)
+    assert found is not None  # noqa: S101 - only askable arguments are gathered
+    return found
+
+
 def is_order(text: str) -> bool:
     """Whether a message orders something to be done: no question about whether or how, no "what if"."""
     said = text.lower().replace("’", "'").strip()
@@ -643,6 +684,12 @@ _ASKING = re.compile(
 )
 
 
+def _sentences(text: str) -> list[str]:
+    """The text, and each of its sentences when it has several."""
+    found = [s.strip() for s in re.split(r"(?<=[.!?;])\s+|\n+", text) if len(content_words(s)) >= 2]
+    return [text, *found[:6]] if len(found) > 1 else [text]
+
+
 def _asks(message: str) -> bool:
     said = message.lower().strip()
     return said.endswith("?") or _ASKING.match(said) is not None
@@ -656,6 +703,15 @@ def _wishes(text: str, choice: Choice) -> bool:
     verb = stem(re.split(r"\W+", choice.operation.summary.lower())[0])
     first = re.match(r"^(?:(?:hi|hello|hey|ok|okay|so|please|pls|just|also)\b[\s,!.]*)*(\w+)", said)
     return first is not None and stem(first[1]) == verb
+
+
+def _is_courtesy(intent: Intent) -> bool:
+    return intent.route is Route.SMALLTALK and intent.confidence >= SURE
+
+
+def _is_flag(operation: Operation, name: str) -> bool:
+    argument = operation.argument(name)
+    return argument is not None and argument.type == "boolean"
 
 
 def _mentions(label: str, message: str) -> bool:

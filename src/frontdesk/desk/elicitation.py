@@ -15,13 +15,14 @@ from frontdesk.domain.conversation import ToolCall
 from frontdesk.models.protocols import Embedder
 from frontdesk.tools.catalog import Catalog
 from frontdesk.tools.checking import fit
+from frontdesk.tools.consent import correction
 from frontdesk.tools.dates import find_days
 from frontdesk.tools.lexicon import STOP, stem
 from frontdesk.tools.offers import pick
 from frontdesk.tools.operation import Argument, Operation, words_of
 from frontdesk.tools.rendering import Fact, Rendering, facts
 from frontdesk.tools.slots import kind_of, vocabulary
-from frontdesk.tools.understanding import SURE, Offer, corrections, understand
+from frontdesk.tools.understanding import SURE, Offer, corrections, extract, understand
 
 Record = Mapping[str, Any]
 MOST_CHOICES = 8
@@ -70,6 +71,15 @@ async def gather(
         **await understand(operation, text, embedder=embedder, known={**kept, **changed}, today=today, choices=offers, asked=asked),
         **changed,
     }
+    if asked in found and found[asked].span == (0, len(text)) and not found[asked].problem:
+        # A whole message that names a choice may name other things beside it.
+        found.update(extract(operation, text, known={**kept, **changed, asked: found[asked].value}, today=today))
+    taken_back = correction(text)
+    if taken_back is not None and taken_back.start > 0:
+        before = extract(operation, text[: taken_back.start], known=kept, today=today, asked=asked)
+        said = {n: e.value for n, e in before.items() if not e.problem}
+        found.update(before)
+        found.update(corrections(operation, text[taken_back.start :], known={**said, **kept}, today=today))
     values, fresh, problems = dict(kept), {}, {}
     for name, value in found.items():
         argument = operation.argument(name)
@@ -200,7 +210,7 @@ def fitting(records: Sequence[Record], operation: Operation, text: str, today: d
     idle = vocabulary(operation) | {stem(w) for w in STOP}
     said = {stem(w) for w in re.findall(r"[^\W_]+", text.lower())} - idle
     days = {d.value.isoformat() for d in find_days(text, today) if d.value and d.confidence >= 0.7}
-    scores = [_agrees(record, said, days) for record in records]
+    scores = [_agrees(record, said, days) + _sides(record, text.lower()) for record in records]
     best = max(scores)
     if best == 0:
         return list(records), False
@@ -214,6 +224,20 @@ def _agrees(record: Record, said: set[str], days: set[str]) -> int:
             score += 2
         elif isinstance(value, str):
             score += len({stem(w) for w in re.findall(r"[^\W_]+", value.lower()) if len(w) > 2} & said)
+    return score
+
+
+_SIDES = {"from": frozenset({"from", "origin", "departure", "start", "source"}), "to": frozenset({"to", "destination", "arrival", "end"})}
+
+
+def _sides(record: Record, text: str) -> int:
+    """Values that the text puts on the same side as their field: "to Leeds" for `destination: Leeds`."""
+    score = 0
+    for name, value in record.items():
+        field_words = set(words_of(str(name)).split())
+        for word, names in _SIDES.items():
+            if isinstance(value, str) and value and field_words & names and re.search(rf"\b{word} {re.escape(value.lower())}\b", text):
+                score += 1
     return score
 
 
@@ -288,6 +312,10 @@ def listed(labels: Sequence[str], joint: str = "or") -> str:
 def hint_of(argument: Argument) -> str:
     """An example of how the answer may look, as ` (for example 12)`; empty where none helps."""
     example = argument.example
+    if kind_of(argument) in ("phone", "email") or re.search(
+        r"\b(?:phone|mobile|e-?mail|address|name)\b", f"{argument.label} {argument.description}".lower()
+    ):
+        return ""  # an invented contact must not look like one of ours
     if example is None or isinstance(example, (list, Mapping)) or argument.format in ("date", "date-time", "month"):
         return ""
     return f" (for example {example})"

@@ -185,6 +185,18 @@ def content_words(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+_ROLE = re.compile(
+    r"<\s*/?\s*(?:system|assistant|developer|tool|function|user)\b[^>]*>|<\|[^|>]{1,30}\|>|\[/?INST\]|"
+    r"^\s*(?:#+\s*)?(?:system|assistant|developer|tool|function)(?: (?:message|prompt|output))?\s*:",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def plays_a_role(message: str) -> bool:
+    """Whether a customer's message pretends to be the system, the assistant or a tool, with the marks that programs put between them."""
+    return _ROLE.search(message) is not None
+
+
 def objection(sentence: str, proofs: Sequence[str], *, known: Iterable[str] = ()) -> str | None:
     """Why `sentence` may not be said, or None.
 

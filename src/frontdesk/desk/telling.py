@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time
 from typing import Any
 
@@ -13,13 +13,17 @@ from frontdesk.models.protocols import Embedder
 from frontdesk.tools.dates import find_days, find_times
 from frontdesk.tools.lexicon import STOP, stem
 from frontdesk.tools.operation import Operation, words_of
-from frontdesk.tools.rendering import Fact, Rendering, choose, facts
+from frontdesk.tools.rendering import Fact, Rendering, facts, weigh
 from frontdesk.tools.slots import vocabulary
 
 MOST_ROWS = 8
 WHOLE = 4
 """A record of at most so many values is told whole."""
-_LISTS = re.compile(r"\b(?:all|list|show|every|which|what|any|my \w+s|options?|available|free|overview)\b")
+MOST_VALUES = 7
+SURE = 0.85
+"""Weight from which a value is what was asked."""
+CLOSE = 0.45
+"""Values this much behind the best one are told beside it."""
 _PARTS_OF_DAY: Mapping[str, tuple[time, time]] = {
     "morning": (time(4), time(12)),
     "midday": (time(11), time(14)),
@@ -59,18 +63,19 @@ async def tell(
     if data is None or not found:
         return Told(text="That is done." if operation.writes else f"I find nothing for that: {_matter(operation)}.")
     if not listing:
-        return Told(text=_sentence(await _about(found, question, embedder), arguments))
+        chosen = await _about(found, question, operation, embedder, arguments=arguments)
+        return Told(text=_sentence(chosen))
     rows = records_of(data)
     if not rows:
         return Told(text=_nothing(operation, data, arguments, rendering), rows=0)
     kept = narrowed(rows, question, operation, today)
-    around = [f for f in found if not f.within]
     if len(kept) == 1:
         own = [f for f in found if f.path and _row_of(f) == _place(rows, kept[0])]
         if not own:
             own = facts(kept[0], {}, rendering)
-        return Told(text=_sentence(await _about(_alone(own), question, embedder, around=around), arguments), rows=len(rows))
-    return Told(text=await _several(found, rows, kept, question, embedder), rows=len(kept))
+        chosen = await _about([f for f in own if f.value is not None], question, operation, embedder, arguments=arguments)
+        return Told(text=_sentence(chosen), rows=len(rows))
+    return Told(text=await _several(found, rows, kept, question, operation, embedder), rows=len(kept))
 
 
 def narrowed(rows: Sequence[Record], question: str, operation: Operation, today: date) -> list[Record]:
@@ -164,25 +169,48 @@ def _row_of(fact: Fact) -> int:
     return next((p for p in fact.path if isinstance(p, int)), -1)
 
 
-def _alone(own: Sequence[Fact]) -> list[Fact]:
-    """The facts of one record without its name before each of them."""
-    return [f for f in own if f.value is not None]
-
-
-async def _about(found: Sequence[Fact], question: str, embedder: Embedder | None, *, around: Sequence[Fact] = ()) -> list[Fact]:
-    """The few values of one record that answer the question; all when there are few."""
+async def _about(
+    found: Sequence[Fact],
+    question: str,
+    operation: Operation,
+    embedder: Embedder | None,
+    *,
+    arguments: Mapping[str, Any],
+) -> list[Fact]:
+    """The values of one record that answer the question, led by the one that names the record; more of them when it is unclear which."""
     usable = [f for f in found if f.value is not None and f.value != []]
     if not usable:
         return list(found)[:WHOLE]
-    if len(usable) <= WHOLE:
-        return usable
-    chosen = await choose([*usable], question, embedder, limit=5)
-    unset = await choose([*found], question, embedder, limit=1)
-    chosen = chosen or usable[:WHOLE]
-    if unset and unset[0].value is None and unset[0] not in chosen:
-        chosen = [*chosen, unset[0]]
-    named = [f for f in usable[:2] if _names(f) and f not in chosen]
-    return [*named[:1], *chosen]
+    given = {str(v).casefold() for v in arguments.values()}
+    head = next((f for f in usable if _names(f) or str(f.value).casefold() in given), None)
+    rest = [f for f in usable if f is not head and str(f.value).casefold() not in given]
+    if len(rest) <= WHOLE:
+        return [*([head] if head else []), *rest]
+    hinted = [replace(f, hint=f.hint or _phrase_for(f, operation)) for f in found if f is not head and str(f.value).casefold() not in given]
+    scores = await weigh(hinted, question, embedder)
+    best = max(scores)
+    chosen = [f for f, s in zip(hinted, scores, strict=True) if s >= max(best - CLOSE, best * 0.5)]
+    sure = best >= SURE and any(f.value is not None for f in chosen)
+    if not sure:
+        chosen = [*chosen, *[f for f in hinted if f not in chosen and f.value is not None][: MOST_VALUES - len(chosen)]]
+        chosen = [f for f in hinted if f in chosen and f.value is not None] or chosen
+    elif re.match(r"\s*(?:is|are|has|have|did|does|do|was|were|will|can)\b|.*\b(?:still|yet|already)\b", question.lower()):
+        chosen += [f for f in hinted if f not in chosen and f.value is not None and _is_state(f)][:1]
+    return [*([head] if head else []), *chosen[:MOST_VALUES]]
+
+
+def _is_state(fact: Fact) -> bool:
+    return re.search(r"\b(?:status|state|stage|progress)\b", fact.label.lower()) is not None
+
+
+def _phrase_for(fact: Fact, operation: Operation) -> str:
+    """The words with which the operation's description speaks of a field: `net pay` for `net`."""
+    own = {stem(w) for w in re.findall(r"[^\W\d_]+", fact.label.lower())} - {stem(w) for w in STOP}
+    for phrase in re.split(r"[,;.:()]|\band\b|\bor\b", operation.description):
+        words = {stem(w) for w in re.findall(r"[^\W\d_]+", phrase.lower())}
+        if own and own & words and len(words) <= 8:
+            return phrase.strip()
+    return ""
 
 
 def _names(fact: Fact) -> bool:
@@ -191,14 +219,16 @@ def _names(fact: Fact) -> bool:
     return bool(last) and last[-1] in ("name", "title", "number", "reference", "ref", "code", "month", "plan", "product", "kind", "id")
 
 
-def _sentence(chosen: Sequence[Fact], arguments: Mapping[str, Any]) -> str:
-    """Values in a sentence: `For KX 12: the gate is 4 and the status is boarding.`"""
-    head = chosen[0] if len(chosen) > 1 and _names(chosen[0]) else None
-    rest = [f for f in chosen if f is not head]
-    said = [_clause(f) for f in rest]
+def _sentence(chosen: Sequence[Fact]) -> str:
+    """Values in a sentence: `For flight KX 12, the gate is 4 and the status is boarding.`"""
+    head = chosen[0] if len(chosen) > 1 else None
+    said = [_clause(f) for f in (chosen[1:] if head else chosen)]
     joined = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
-    if head is not None:
+    if head is not None and _names(head):
         return f"For {_lower(head.label)} {head.text}, {joined}."
+    if head is not None:
+        said = [_clause(head), *said]
+        joined = f"{', '.join(said[:-1])} and {said[-1]}"
     return f"{joined[:1].upper()}{joined[1:]}."
 
 
@@ -208,6 +238,8 @@ def _clause(fact: Fact) -> str:
         return f"{label}: {fact.text}"
     if fact.value is None:
         return f"the {label} is not set"
+    if fact.label.lower() in ("from", "to"):
+        return f"it is {_lower(fact.label)} {fact.text}"
     many = re.search(r"(?<!s)s$", label) is not None and not re.search(r"\b(?:status|address|gas|basis|bonus|is)$", label)
     return f"the {label} {'are' if many else 'is'} {fact.text.rstrip('.')}"
 
@@ -216,28 +248,29 @@ def _lower(text: str) -> str:
     return text if len(text) > 1 and text[:2].isupper() else text[:1].lower() + text[1:]
 
 
-async def _several(found: Sequence[Fact], rows: Sequence[Record], kept: Sequence[Record], question: str, embedder: Embedder | None) -> str:
+async def _several(
+    found: Sequence[Fact], rows: Sequence[Record], kept: Sequence[Record], question: str, operation: Operation, embedder: Embedder | None
+) -> str:
     """Rows, one after the other, each with its name and the values that the question is about."""
     places = [_place(rows, r) for r in kept]
-    sample = [f for f in found if _row_of(f) == places[0] and f.value is not None]
-    chosen = await choose([_unnamed(f) for f in sample], question, embedder, limit=4) if len(sample) > WHOLE else sample
-    wide = len(sample) > WHOLE and len(chosen) < 2
-    labels = {f.label for f in (sample[:5] if wide else chosen)}
+    sample = [replace(f, hint=f.hint or _phrase_for(f, operation)) for f in found if _row_of(f) == places[0] and f.text != _row_name(f)]
+    scores = await weigh(sample, question, embedder) if len(sample) > WHOLE else [1.0] * len(sample)
+    best = max(scores, default=0.0)
+    close = CLOSE if best >= SURE else 2.0
+    labels = [f.label for f, s in zip(sample, scores, strict=True) if s >= best - close][:MOST_VALUES]
+    labels += [f.label for f in sample if _is_state(f) and f.label not in labels]
     lines = []
     for place in places[:MOST_ROWS]:
         own = [f for f in found if _row_of(f) == place and f.value is not None]
-        name = next((f.within[0] for f in own if f.within), "")
-        shown = [f for f in own if (f.label in labels) and f.text != name]
-        said = ", ".join(_short(f) for f in shown)
-        lines.append(f"{name}: {said}" if name and said and not name.startswith("no. ") else said or name)
+        name = next((_row_name(f) for f in own if f.within), "")
+        said = ", ".join(_short(f) for f in own if f.label in labels and f.text != name)
+        lines.append(f"{name} ({said})" if name and said and not name.startswith("no. ") else said or name)
     more = f"; and {len(places) - MOST_ROWS} more" if len(places) > MOST_ROWS else ""
     return f"I find {len(places)}: {'; '.join(lines)}{more}."
 
 
-def _unnamed(fact: Fact) -> Fact:
-    from dataclasses import replace
-
-    return replace(fact, within=(), record="")
+def _row_name(fact: Fact) -> str:
+    return fact.within[0] if fact.within else ""
 
 
 def _short(fact: Fact) -> str:
