@@ -15,8 +15,9 @@ ARGS ?=
 
 # The package itself is installed in place, with the build tools that the lock file names: nothing is fetched outside the locks.
 define installed
-	$(PIP) --require-hashes --only-binary :all: -r $(1)
-	$(PIP) --no-deps --no-build-isolation --no-index --editable .
+	@echo "installing the locked packages into $(VENV): once, a minute or two" >&2
+	@$(PIP) --require-hashes --only-binary :all: -r $(1)
+	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 endef
 

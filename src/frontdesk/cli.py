@@ -224,7 +224,7 @@ async def knowledge_add(tenant: str, file: Path, data: Data = None, tenants: Ten
     from frontdesk import wiring
 
     try:
-        content = file.read_bytes()
+        content = await asyncio.to_thread(file.read_bytes)
     except OSError as why:
         raise BadInput(f"{file}: {why.strerror}: give the path of a readable file") from None
     async with wiring.indexing(configuration.load({"data": data, "tenants": tenants})) as (_, library, served):

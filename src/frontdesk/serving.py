@@ -8,10 +8,11 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from watchfiles import awatch
 
 from frontdesk import wiring
@@ -43,7 +44,7 @@ def run_server(settings: Settings) -> None:
 
 def run_demo(settings: Settings) -> None:
     """Serves the example tenants with keys for the chat page, and asks them some questions in the terminal."""
-    configure(settings.log_level)
+    configure("warning" if settings.log_level == "info" else settings.log_level)  # the terminal shows a conversation, not a log
     with bind(settings.host, settings.port) as listening:
         asyncio.run(_until_told(_serve(settings, listening, demo=True)))
 
@@ -79,9 +80,10 @@ async def _serve(settings: Settings, listening: socket.socket, *, demo: bool = F
 async def _prepare(office: wiring.Office, console: Console, url: str, *, demo: bool) -> None:
     """Makes every tenant ready; what a passing fault kept back is tried again, while the others answer."""
     pause = FIRST_PAUSE
-    while await office.prepare() and office.passing:
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
+    with _reading(console) as progress:
+        while await office.prepare(progress=progress) and office.passing:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
     for tenant, report in office.reports.items():
         for source, reason in report.failed:
             console.print(f"[red]not read:[/] {tenant}/{source}: {reason}", highlight=False, soft_wrap=True)
@@ -100,6 +102,15 @@ async def _look_after(office: wiring.Office) -> None:
             if done := await office.front_office.finish_interrupted():
                 log.warning("finished %d turns that had been cut off", done)
         await asyncio.sleep(LOOK_SECONDS)
+
+
+@contextlib.contextmanager
+def _reading(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A bar for as long as documents are read, in a terminal; nothing elsewhere."""
+    columns = (TextColumn("reading the tenants' sources"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 async def _ask_three(office: wiring.Office) -> None:

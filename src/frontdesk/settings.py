@@ -97,6 +97,11 @@ def child_environment(**extra: str) -> dict[str, str]:
     return {**{k: v for k, v in os.environ.items() if not k.startswith("FRONTDESK_")}, **extra}
 
 
+def refuse_telemetry() -> None:
+    """Libraries that this process and its children load report to nobody: what a self-hosted desk does is its owner's business."""
+    os.environ.update(ORT_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_TELEMETRY="1")
+
+
 def _cast(name: str, kind: str, raw: str) -> Any:
     casts: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": _BOOLEANS.__getitem__, "Path": Path}
     try:

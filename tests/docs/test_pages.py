@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,19 @@ def test_the_example_tenants_offer_three_questions_between_them() -> None:
 
 def test_the_documentation_has_blocks_of_each_kind() -> None:
     assert {"sh", "python", "yaml", "html", "json"} <= {b.language for b in blocks()}
+
+
+def test_the_locks_hold_every_package_that_the_project_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    run, dev = (_locked(name) for name in ("run.txt", "dev.txt"))
+    assert {_package(d) for d in project["dependencies"]} <= set(run)
+    assert {_package(d) for d in project["optional-dependencies"]["dev"]} <= set(dev)
+    assert run.items() <= dev.items()
+
+
+def _locked(name: str) -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)(?:\[[\w,]+\])?==(\S+)", (ROOT / "requirements" / name).read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def _package(requirement: str) -> str:
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~ ;]", requirement)[0]).lower()
