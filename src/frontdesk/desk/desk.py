@@ -119,6 +119,13 @@ class Desk:
             async for event in self._pass_on(briefing, conversation, message, intent):
                 yield event
             return
+        async for event in self._reply(briefing, conversation, message, intent, draft, asked=asked):
+            yield event
+
+    async def _reply(
+        self, briefing: Briefing, conversation: Conversation, message: str, intent: Intent, draft: Draft, *, asked: bool
+    ) -> AsyncGenerator[Event]:
+        """Words the draft, lets the guardrails look at it, and says it. `asked`: this turn asks for something itself."""
         draft, wording = await self._phrasing.of(message, draft)
         for event in wording:
             yield event
