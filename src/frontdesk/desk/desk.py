@@ -102,7 +102,8 @@ class Desk:
                 async for event in _carried(briefing, taken):
                     yield event
                 return
-        if intent.route is Route.HANDOFF or intent.name in ("refuse/emergency", FORGED) or _insists(conversation, message, intent):
+        decided = intent.name in ("refuse/emergency", FORGED) or _insists(conversation, message, intent)
+        if decided or await self._needs_human(briefing, message, intent):
             async for event in self._pass_on(briefing, conversation, message, intent):
                 yield event
             return
