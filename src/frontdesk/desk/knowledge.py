@@ -15,8 +15,15 @@ from frontdesk.desk.units import Unit, UnitKind, units_of
 from frontdesk.domain.conversation import Route
 from frontdesk.domain.knowledge import Citation, Passage
 
-COMPANION = 0.45
+COMPANION = 0.2
 """Share of the best probability from which another unit of the same place is said too."""
+LEAST = 0.05
+FAINT = 0.004
+"""Below this the next sentence is about something else."""
+SHORT = 60
+"""Characters below which a sentence rarely says all: the next one is looked at."""
+MOST_AMOUNTS = 5
+"""More amounts than that are a list to search in, not an answer."""
 _LEANS = re.compile(
     r"^(?:it|they|this|that|these|those|he|she|later|otherwise|anything|then|both|such|in (?:that|this|each|either) case|"
     r"there (?:is|are) no such|the (?:same|limit|credit|fee|charge|amount|price|form|rest|latter|former)|after (?:that|this)|before (?:that|this)|in addition|"
@@ -50,26 +57,20 @@ def _sentence(text: str, proof: str, unit: Unit) -> Sentence:
 
 def _sentences(question: Question, ranked: Sequence[Evidence]) -> Chosen:
     best = ranked[0]
-    companions = [
-        e.unit
-        for e in ranked[1:6]
-        if e.unit.kind is UnitKind.SENTENCE
-        and e.unit.passage.id == best.unit.passage.id
-        and e.probability >= max(COMPANION * best.probability, 0.25)
-    ][:1]
-    missing = question.expected - _held(best.unit.quote)
-    if missing and not companions:
-        companions = [
-            e.unit
-            for e in ranked[1:8]
-            if e.unit.kind is UnitKind.SENTENCE
-            and e.unit.passage.id == best.unit.passage.id
-            and e.probability > 0.2
-            and missing & _held(e.unit.quote)
-        ][:1]
-    wanted = sorted({best.unit.place, *(u.place for u in companions)})
     siblings = {u.place: u for u in units_of(best.unit.passage) if u.kind is UnitKind.SENTENCE}
+    chances = {
+        e.unit.place: e.probability for e in ranked if e.unit.passage.id == best.unit.passage.id and e.unit.kind is UnitKind.SENTENCE
+    }
+    wanted = [best.unit.place]
+    likely = sorted((p for p in chances if p != best.unit.place), key=lambda p: -chances[p])
+    wanted += [p for p in likely if chances[p] >= max(LEAST, COMPANION * best.probability)][:1]
+    following = best.unit.place + 1
+    unfinished = question.expected - _held(best.unit.quote) if question.expected else len(best.unit.quote) < SHORT
+    if following in siblings and following not in wanted and unfinished and chances.get(following, 0.0) > FAINT:
+        wanted.append(following)
     places = _with_support(siblings, [p for p in wanted if p in siblings])
+    while len(places) > 1 and sum(len(quantities(siblings[p].quote)) for p in places) > MOST_AMOUNTS:
+        places.remove(max((p for p in places if p != best.unit.place), key=lambda p: abs(p - best.unit.place)))
     return [(_MARKER.sub("", siblings[p].quote).strip(), siblings[p].quote, siblings[p]) for p in places]
 
 
@@ -93,7 +94,7 @@ def _cells(question: Question, ranked: Sequence[Evidence]) -> Chosen:
     wide = table is not None and len(table.header) > 4
     kinds = [_held(e.unit.value) for e in same_row]
     attributes = len(same_row) > 1 and not wide and len({frozenset(k) for k in kinds}) == len(kinds)
-    said = same_row if attributes else [e for e in same_row if e is best or e.probability >= max(0.5, COMPANION * best.probability)][:2]
+    said = same_row if attributes else [e for e in same_row if e is best or e.probability >= max(0.12, 0.35 * best.probability)][:2]
     said = sorted(said, key=lambda e: table.header.index(e.unit.column) if table and e.unit.column in table.header else 0)
     values = "; ".join(_value(e.unit, alone=len(same_row) == 1) for e in said)
     about = best.unit.context
@@ -103,7 +104,7 @@ def _cells(question: Question, ranked: Sequence[Evidence]) -> Chosen:
     others = [
         e
         for e in ranked[1:6]
-        if e.unit.kind is UnitKind.SENTENCE and e.probability >= max(0.4, COMPANION * best.probability) and _is_near(e, best)
+        if e.unit.kind is UnitKind.SENTENCE and e.probability >= max(0.1, 0.3 * best.probability) and _is_near(e, best)
     ][:1]
     found += [(_MARKER.sub("", e.unit.quote).strip(), e.unit.quote, e.unit) for e in others]
     return found
