@@ -9,21 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-QUESTIONS = Path(__file__).parent / "questions/meridian.yaml"
-LOAD_TENANT = "meridian-retail"
-READY_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -45,44 +37,19 @@ def on_data(name: str) -> Callable[[Path | None], int]:
     return lambda data: _python("-m", f"bench.{name}", "--data", str(data))
 
 
-def answers(_data: Path | None) -> int:
-    """The desk on the example tenants' own question file."""
-    with tempfile.TemporaryDirectory(prefix="frontdesk-bench-") as folder:
-        _open_to_others(folder)
-        where = ("--tenants", str(EXAMPLES), "--data", folder)
-        return _python("-m", "frontdesk", "evaluate", "answers", "--questions", str(QUESTIONS), *where)
-
-
-def load(_data: Path | None) -> int:
-    """A server of its own without a language model, under open-loop load: the desk's own share."""
-    with tempfile.TemporaryDirectory(prefix="frontdesk-bench-") as folder:
-        _open_to_others(folder)
-        port = _free_port()
-        environment = {**os.environ, "FRONTDESK_LLM_URL": "none", "FRONTDESK_RATE_PER_MINUTE": "0", "FRONTDESK_LOG_LEVEL": "error"}
-        serve = [sys.executable, "-m", "frontdesk", "serve", "--tenants", str(EXAMPLES), "--data", folder, "--port", str(port)]
-        server = subprocess.Popen(serve, env=environment)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_until_ready(url, server)
-            create = [sys.executable, "-m", "frontdesk", "keys", "create", LOAD_TENANT, "--data", folder]
-            key = subprocess.run(create, capture_output=True, text=True, check=True).stdout.strip()
-            return _python("-m", "bench.server_load", "--url", url, "--key", key, "--model", LOAD_TENANT)
-        finally:
-            server.terminate()
-            server.wait(30)
-
-
 BENCHMARKS: Mapping[str, Benchmark] = {
-    "answers": Benchmark("questions over the example tenants, judged by rule, in percent right by category", answers),
+    "answers": Benchmark("questions over the example tenants: the desk, plain RAG and a search box", module("answers")),
+    "latency": Benchmark("how long one customer waits, with the embedded models", module("turn_latency")),
+    "share": Benchmark("the desk's own share of that wait", module("turn_latency", "--stub")),
+    "load": Benchmark("60 turns a second and 200 streams", module("load")),
+    "crash": Benchmark("kill -9 at random moments: what is lost, how soon it is back", module("crash")),
     "intent": Benchmark("intent with abstention on public data, beside a plain peer", on_data("intent"), public_data=True),
-    "retrieval": Benchmark(
-        "recall of search on a public knowledge base, beside BM25 and vectors alone", on_data("retrieval"), public_data=True
-    ),
-    "scale": Benchmark("search in a tenant of up to 100,000 passages: latency and recall", module("search_scale")),
+    "retrieval": Benchmark("search on a public knowledge base, beside BM25 and vectors alone", on_data("retrieval"), public_data=True),
+    "scale": Benchmark("search in a tenant of up to 100,000 passages", module("search_scale")),
     "sync": Benchmark("how fast a folder becomes searchable", module("sync_speed")),
+    "selection": Benchmark("which operation a message is about, one business left out at a time", module("tools_selection")),
     "tools": Benchmark("what reading and calling tools costs", module("tools_speed")),
-    "models": Benchmark("latency of the embedded models alone and under load", module("model_threads")),
-    "load": Benchmark("60 turns a second and 200 streams against a server of its own", load),
+    "models": Benchmark("the embedded models alone and under load", module("model_threads")),
 }
 
 
@@ -123,29 +90,6 @@ def _one(name: str, data: Path | None) -> bool:
 
 def _python(*arguments: str) -> int:
     return subprocess.run([sys.executable, *arguments], check=False).returncode
-
-
-def _open_to_others(folder: str) -> None:
-    Path(folder).chmod(0o755)  # the embedded database has a user of its own when root starts it
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_until_ready(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(READY_SECONDS * 2):
-        if server.poll() is not None:
-            raise SystemExit(f"the server ended with status {server.returncode}")
-        try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=2):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise SystemExit(f"the server was not ready within {READY_SECONDS} s")
 
 
 def _processor() -> str:

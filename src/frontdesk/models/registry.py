@@ -160,15 +160,21 @@ def progress_bar() -> Iterator[Progress]:
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, Any] = {}
+    bar = Bar(*columns, console=Console(stderr=True))
+    tasks: dict[str, Any] = {}
 
-        def report(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
-            bar.update(tasks[name], completed=done, total=max(total, done))
+    def report(name: str, done: int, total: int) -> None:
+        if not tasks:
+            bar.start()
+        if name not in tasks:
+            tasks[name] = bar.add_task(name, total=total)
+        bar.update(tasks[name], completed=done, total=max(total, done))
 
+    try:
         yield report
+    finally:
+        if tasks:
+            bar.stop()
 
 
 def _fetch(entry: Entry, missing: list[ModelFile], folder: Path, progress: Progress, hub: fetching.Hub) -> None:
