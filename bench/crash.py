@@ -26,13 +26,16 @@ import httpx
 import psutil
 from tests.integration.server import ACME, QUESTION, SECOND, Server, left_behind, write_tenants
 
+from frontdesk.domain.conversation import ConversationId
 from frontdesk.domain.events import HandedOff, MessageReceived, ReplySent, TurnFailed, TurnMerged
 from frontdesk.domain.tenancy import TenantId
 from frontdesk.settings import Settings
+from frontdesk.store.conversations import Conversations
 from frontdesk.store.store import Store
 
 WORDS = (QUESTION, SECOND, "How much is shipping to the islands?", "Hello", "Do you repair broken ribs?")
 SETTLE_SECONDS = 60.0
+ENDS = (ReplySent, TurnMerged, TurnFailed, HandedOff)
 
 
 @dataclass
@@ -83,11 +86,11 @@ class Load:
                 with httpx.stream(
                     "POST", f"{self.server.url}/v1/chat/completions", json=body, headers=head, timeout=20, trust_env=False
                 ) as r:
+                    told = False
                     for line in r.iter_lines():
-                        if line.startswith("data: {") and "choices" in json.loads(line[6:]):
+                        if not told and line.startswith("data: {") and "choices" in json.loads(line[6:]):
+                            told = True
                             self.acknowledged.append((r.headers["x-conversation-id"], text))
-                            break
-                    r.read()
             except (httpx.HTTPError, ValueError):
                 continue
 
@@ -140,30 +143,34 @@ def crash(server: Server, key: str, *, seed: int) -> tuple[str, float, list[tupl
 
 
 async def judge(data: Path, acknowledged: list[tuple[str, str]], *, seconds: float = SETTLE_SECONDS) -> Verdict:
-    """Looks every acknowledged message up in the log, after the desk had time to finish what was cut off."""
+    """Looks every acknowledged message up in the log, giving the desk that runs there time to finish what was cut off."""
     store = await Store.open(Settings(data=data))
     try:
         conversations = store.for_tenant(TenantId(ACME)).conversations
         deadline = time.monotonic() + seconds
-        while await conversations.unfinished() and time.monotonic() < deadline:  # noqa: ASYNC110
+        while (verdict := await _verdict(conversations, acknowledged)).open and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.5)
-        verdict = Verdict(acknowledged=len(acknowledged))
-        for conversation in dict.fromkeys(c for c, _ in acknowledged):
-            log = await conversations.events(conversation, limit=100_000)  # type: ignore[arg-type]
-            for text in (t for c, t in acknowledged if c == conversation):
-                turns = [r.turn for r in log if isinstance(r.event, MessageReceived) and r.event.text == text]
-                if len(turns) != 1:
-                    (verdict.twice if turns else verdict.lost).append(text)
-                    continue
-                ends = [r.event for r in log if r.turn == turns[0] and isinstance(r.event, (ReplySent, TurnMerged, TurnFailed, HandedOff))]
-                verdict.ends.update(type(e).__name__ for e in ends)
-                if not ends:
-                    verdict.open.append(text)
-                if sum(isinstance(e, ReplySent) for e in ends) > 1:
-                    verdict.twice.append(text)
         return verdict
     finally:
         await store.close()
+
+
+async def _verdict(conversations: Conversations, acknowledged: list[tuple[str, str]]) -> Verdict:
+    verdict = Verdict(acknowledged=len(acknowledged))
+    for place in dict.fromkeys(c for c, _ in acknowledged):
+        log = await conversations.events(ConversationId(place), limit=100_000)
+        for text in (t for c, t in acknowledged if c == place):
+            turns = [r.turn for r in log if isinstance(r.event, MessageReceived) and r.event.text == text]
+            if len(turns) != 1:
+                (verdict.twice if turns else verdict.lost).append(text)
+                continue
+            ends = [r.event for r in log if r.turn == turns[0] and isinstance(r.event, ENDS)]
+            verdict.ends.update(type(e).__name__ for e in ends)
+            if not ends:
+                verdict.open.append(text)
+            if sum(isinstance(e, ReplySent) for e in ends) > 1:
+                verdict.twice.append(text)
+    return verdict
 
 
 def main() -> int:

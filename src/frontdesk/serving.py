@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 DEMO_QUESTIONS = 3
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 """Seconds before tenants that could not be made ready are tried again."""
-LOOK_SECONDS = 10.0
+LOOK_SECONDS = 3.0
 """How often cut-off turns are looked for."""
 
 

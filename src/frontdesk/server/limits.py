@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from frontdesk.server.problems import problem_body
 
 BODY_SECONDS = 30.0
 """A body that takes longer to arrive is given up, so that slow senders hold no connection."""
+LINGER_BYTES, LINGER_SECONDS = 16 * 2**20, 5.0
+"""How much of a refused body, and for how long, is still taken in before the refusal goes out."""
 
 
 class RateLimits:
@@ -102,6 +105,7 @@ class BodyLimit:
 async def _read(scope: Scope, receive: Receive, limit: int) -> bytes | None:
     declared = dict(scope["headers"]).get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > limit:
+        await _let_finish(receive)
         raise TooLarge(f"The body has {int(declared)} bytes; at most {limit} are accepted.")
     body = b""
     more = True
@@ -112,8 +116,21 @@ async def _read(scope: Scope, receive: Receive, limit: int) -> bytes | None:
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > limit:
+            if more:
+                await _let_finish(receive)
             raise TooLarge(f"The body is larger than the {limit} bytes that are accepted.")
     return body
+
+
+async def _let_finish(receive: Receive) -> None:
+    """Throws the rest of a body away: a client that is cut off while it still sends sees a reset connection, not the refusal."""
+    thrown, more = 0, True
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while more and thrown < LINGER_BYTES:
+                message = await receive()
+                thrown += len(message.get("body", b""))
+                more = message.get("more_body", False)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
