@@ -47,6 +47,7 @@ PERHAPS = 0.2
 """From here up to the reader's own bar the nearest text is shown as what it is: perhaps the answer."""
 SURE = 0.8
 """Confidence of the router from which an odd message is still what the router says."""
+DOUBTFUL = 0.5
 FORGED = "refuse/forged"
 """Name of the intent of a message that pretends to be the system, the assistant or a tool."""
 ANGRY = 0.6
@@ -142,10 +143,18 @@ class Desk:
         async for event in _say(draft):
             yield event
 
+    async def _settled(self, briefing: Briefing, conversation: Conversation, message: str, intent: Intent) -> bool:
+        """Whether there is nothing to look up. A doubtful wish for a human is none when a tool does what is wanted."""
+        if intent.name in ("refuse/emergency", FORGED) or _insists(conversation, message, intent):
+            return True
+        doubtful = intent.confidence < DOUBTFUL and intent.anger < DOUBTFUL
+        return intent.route is Route.HANDOFF and not (doubtful and await self._dynamic.serves(briefing, message))
+
     async def _answer_parts(
         self, briefing: Briefing, caller: Caller, conversation: Conversation, message: str, intent: Intent, answers: list[Answer]
     ) -> AsyncGenerator[Event]:
         """Each thing that the message asks, from live data where that is what it takes, else from FAQ and documents."""
+        message = briefing.spelling.corrected(message)
         parts = parts_of(message, conversation, briefing.lexicon)[:MOST_PARTS]
         yield QuestionUnderstood(parts=tuple(p.readings[0] for p in parts))
         whole: list[Answer] = []

@@ -41,7 +41,7 @@ from frontdesk.desk.elicitation import (
 )
 from frontdesk.desk.guardrails import content_words, stem
 from frontdesk.desk.intent import Intent
-from frontdesk.desk.subjects import other_subject
+from frontdesk.desk.subjects import foreign_id, other_subject
 from frontdesk.desk.telling import tell
 from frontdesk.desk.understanding import Part, leans_on_history
 from frontdesk.domain.conversation import Conversation, Pending, Route, Speaker, ToolCall
@@ -59,6 +59,9 @@ from frontdesk.tools.selection import Choice, Mood, Selector, mood_of
 from frontdesk.tools.slots import kind_of
 
 POSSIBLE = 0.25
+"""Score from which an operation is thought of at all."""
+SLIGHT = 0.1
+"""Lead by which the operation of an earlier turn wins over one that the words alone suggest."""
 LIVELY = 0.42
 """Score from which a message counts as being about an operation."""
 CLOSE_RIVAL = 0.7
@@ -85,8 +88,12 @@ class Proposal:
     text: str
     """The customer's words that it is for."""
     known: Mapping[str, Any] = field(default_factory=dict)
+    focus: str = ""
+    """The one sentence among them that is about the operation; empty when all are."""
     repeats: bool = False
     """The operation of an earlier turn, with changed arguments."""
+    pointing: str = ""
+    """The words that say which record is meant, when the question itself is an earlier one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +131,9 @@ class _Turn:
     request: str
     events: list[Event] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
+    pointing: str = ""
+    answering: bool = False
+    """The message answers something that the desk asked."""
 
     @property
     def claims(self) -> Mapping[str, Any]:
@@ -151,6 +161,11 @@ class Dynamic:
             return None
         return _draft(briefing.phrases.say("not_connected"), Route.DYNAMIC, confidence=intent.confidence)
 
+    async def serves(self, briefing: Briefing, message: str) -> bool:
+        """Whether a message is surely about an operation. Raises ModelUnavailable."""
+        ranked = await self._box(briefing).selector.rank(message, today=self._clock().date())
+        return bool(ranked) and ranked[0].score >= SURE
+
     async def propose(
         self, briefing: Briefing, caller: Caller, conversation: Conversation, part: Part, intent: Intent, message: str
     ) -> Proposal | None:
@@ -158,10 +173,15 @@ class Dynamic:
         if not briefing.catalog.usable or intent.name in ("refuse/injection", "refuse/emergency"):
             return None
         turn = self._turn(briefing, caller, conversation)
+        foreign = self._names_another(turn, message)
+        if foreign is not None:
+            return Proposal(operation=foreign, score=1.0, text=message)
         text = part.readings[-1] if part.follow_up else part.readings[0]
         again = await self._again(turn, part.text)
         fresh = await self._fresh(turn, text, part, conversation)
-        if again is not None and (fresh is None or again.score >= fresh.score or again.operation.name == fresh.operation.name):
+        if again is None:
+            return fresh
+        if fresh is None or again.score >= fresh.score + SLIGHT or again.operation.name == fresh.operation.name:
             return again
         return fresh
 
@@ -171,9 +191,15 @@ class Dynamic:
         refused = await self._refused(turn, proposal.operation, message)
         if refused is not None:
             return refused
-        gathered = await gather(proposal.operation, proposal.text, embedder=self._embedder, today=turn.today, known=proposal.known)
-        if proposal.repeats:
-            gathered = replace(gathered, values={**proposal.known, **gathered.fresh})
+        gathered = Gathered(values=proposal.known)
+        turn.pointing = proposal.pointing
+        if not proposal.repeats:
+            known, fresh = proposal.known, dict[str, Any]()
+            for said in dict.fromkeys(s for s in (proposal.focus, proposal.text) if s):
+                gathered = await gather(proposal.operation, said, embedder=self._embedder, today=turn.today, known=known)
+                fresh |= gathered.fresh
+                known = gathered.values
+            gathered = replace(gathered, fresh=fresh)
         return await self._go_on(turn, proposal.operation, gathered, proposal.text, tries=0)
 
     async def resume(self, briefing: Briefing, caller: Caller, conversation: Conversation, message: str, intent: Intent) -> Attempt | None:
@@ -233,19 +259,20 @@ class Dynamic:
 
     async def _fresh(self, turn: _Turn, text: str, part: Part, conversation: Conversation) -> Proposal | None:
         """The best operation for the words, or for the one sentence of them that is about one; one that acts only when they are an order."""
-        orders = is_order(part.text) or is_order(text)
+        orders = (is_order(part.text) or is_order(text)) and not _agrees_to_nothing(part.text)
         best: Choice | None = None
+        focus = ""
         for said in _sentences(text):
             ranked = await turn.box.selector.rank(said, today=turn.today)
             ranked = [c for c in ranked if not c.operation.writes or orders or _wishes(part.text, c)]
             close = [c for c in ranked[:3] if c.margin >= ranked[0].margin - CLOSE_RIVAL or c is ranked[0]]
             found = max(close, key=lambda c: c.score, default=None)
             if found is not None and (best is None or found.score > best.score):
-                best = found
+                best, focus = found, said if said != text else ""
         if best is None or best.score < POSSIBLE:
             return None
         known = self._from_earlier(turn, best.operation, part.text)
-        return Proposal(operation=best.operation, score=best.score, text=text, known=known)
+        return Proposal(operation=best.operation, score=best.score, text=text, known=known, focus=focus)
 
     async def _again(self, turn: _Turn, text: str) -> Proposal | None:
         """The last read once more, for "and for ...?", "the one before", "and now?" or another value of the same record."""
@@ -262,17 +289,19 @@ class Dynamic:
             changed |= {n: v for n, v in anew.fresh.items() if call.arguments.get(n) != v and kind_of(_argument(operation, n)) != "words"}
         changed |= moved
         leaning = leans_on_history(text)
-        if changed and recent and (leaning or len(content_words(text)) <= 3 or correction(text) is not None):
-            return Proposal(operation=operation, score=0.9, text=text, known={**call.arguments, **changed}, repeats=True)
-        if _REPEAT.search(said) and recent and not changed and len(content_words(text)) <= 10:
-            return Proposal(
-                operation=operation, score=0.85, text=f"{_question_before(turn)} {text}", known=dict(call.arguments), repeats=True
-            )
-        records = records_of(call.result)
-        if recent and leaning and pick_record(records, text, turn.today) is not None and not is_order(text):
-            return Proposal(operation=operation, score=0.45, text=text, known=dict(call.arguments), repeats=True)
-        if recent and leaning and _names_a_field(text, operation, call, turn.box.rendering):
-            return Proposal(operation=operation, score=0.7, text=text, known=dict(call.arguments), repeats=True)
+        if not recent or is_order(text):
+            return None
+        question = f"{_question_before(turn)} {text}"
+        known = dict(call.arguments)
+        again = Proposal(operation=operation, score=0.0, text=question, known=known, repeats=True, pointing=text)
+        if changed and (leaning or len(content_words(text)) <= 3 or correction(text) is not None):
+            return replace(again, score=0.9, known={**known, **changed})
+        if _REPEAT.search(said) and not changed and len(content_words(text)) <= 10:
+            return replace(again, score=0.85)
+        if leaning and pick_record(records_of(call.result), text, turn.today) is not None:
+            return replace(again, score=LIVELY, text=text)
+        if leaning and _names_a_field(text, operation, call, turn.box.rendering):
+            return replace(again, score=0.7, text=text)
         return None
 
     def _from_earlier(self, turn: _Turn, operation: Operation, text: str) -> dict[str, Any]:
@@ -297,6 +326,12 @@ class Dynamic:
             same = {a.name for a in operation.askable if kind_of(a) != "words"}
             known.update({n: v for n, v in pending.arguments.items() if n in same and n not in known})
         return known
+
+    def _names_another(self, turn: _Turn, message: str) -> Operation | None:
+        """The operation whose bound identifier the message gives, for somebody else than the signed-in customer."""
+        if turn.caller.customer is None:
+            return None
+        return next((o for o in turn.box.catalog.usable if o.bound and foreign_id(message, o, turn.claims)), None)
 
     # -- may it be done ----------------------------------------------------------------------------------------------------------
 
@@ -340,7 +375,9 @@ class Dynamic:
             if isinstance(found, Attempt):
                 return found
             if found is None or isinstance(found, Choices):
-                return self._ask(turn, operation, argument, values, words, choices=found, tries=tries)
+                told = {n: v for n, v in gathered.fresh.items() if operation.argument(n)} if turn.answering else {}
+                lead = turn.say("noted", details=_details(operation, told, turn.box.rendering)) if told else ""
+                return self._ask(turn, operation, argument, values, words, choices=found, tries=tries, lead=lead)
             values[argument.name] = found
             turn.events.append(SlotFilled(slot=argument.name, value=found, source="earlier"))
         if operation.confirm:
@@ -358,7 +395,10 @@ class Dynamic:
         outcome = await self._read(turn, provider, own)
         if not outcome.ok:
             return None
-        records = [r for r in records_of(outcome.data) if field_of(r, argument) is not None]
+        listed_records = records_of(outcome.data)
+        records = [r for r in listed_records if field_of(r, argument) is not None]
+        if listed_records and not records:
+            return None
         if not records:
             named = provider.summary.partition(" ")[2].lower() or provider.summary.lower()
             return self._end(turn, turn.say("none_of_those", what=_plainly(named)), Route.DYNAMIC, confidence=0.8)
@@ -496,6 +536,7 @@ class Dynamic:
         refuses = consent(message) is Consent.NO and not any(c.isdigit() for c in message) and not _is_flag(operation, pending.slot)
         if gives_up(message) or refuses:
             return self._end(turn, turn.say("dropped"), Route.ELICIT, confidence=0.9)
+        turn.answering = True
         labels = Choices(labels=pending.choices, values=pending.values or pending.choices) if pending.choices else None
         argument = operation.argument(pending.slot)
         asked = pending.slot
@@ -519,6 +560,9 @@ class Dynamic:
             if len(kept) == 1:
                 chosen = {**pending.arguments, pending.slot: kept[0]}
                 return await self._go_on(turn, operation, Gathered(values=chosen, fresh={pending.slot: kept[0]}), words, tries=0)
+        switched = await self._switched(turn, operation, pending, message)
+        if switched is not None:
+            return await self._go_on(turn, switched[0], switched[1], words, tries=0)
         if side or intent.route is Route.HANDOFF or _is_courtesy(intent) or await self._elsewhere(turn, operation, message):
             return None
         argument = operation.argument(pending.slot)
@@ -527,6 +571,22 @@ class Dynamic:
         return self._ask(
             turn, operation, argument, pending.arguments, words, choices=labels, tries=pending.tries + 1, lead=turn.say("not_understood")
         )
+
+    async def _switched(self, turn: _Turn, operation: Operation, pending: Pending, message: str) -> tuple[Operation, Gathered] | None:
+        """Another read that the answer fits much better than the one the desk took it for: it holds several of its values, and none of ours."""
+        for choice in (await turn.box.selector.rank(message, today=turn.today))[:2]:
+            other = choice.operation
+            if (
+                other.name == operation.name
+                or other.writes
+                or choice.score < POSSIBLE
+                or (other.needs_customer and not turn.caller.customer)
+            ):
+                continue
+            gathered = await gather(other, message, embedder=None, today=turn.today, known=pending.arguments)
+            if sum(1 for n in gathered.fresh if kind_of(_argument(other, n)) != "words") >= 2:
+                return other, gathered
+        return None
 
     async def _elsewhere(self, turn: _Turn, operation: Operation, message: str) -> bool:
         """The message is about another operation by itself."""
@@ -609,8 +669,12 @@ class Dynamic:
             today=turn.today,
             embedder=self._embedder,
             rendering=turn.box.rendering,
+            pointing=turn.pointing,
         )
-        text = f"{turn.say('done', what=_action(operation))} {told.text}" if operation.writes else told.text
+        text = told.text
+        if operation.writes:
+            details = _details(operation, call.arguments, turn.box.rendering)
+            text = f"{turn.say('done', what=_action(operation), details=f' ({details})' if details else '')} {told.text}"
         proofs = (text, render(data, operation.response, turn.box.rendering.for_operation(operation)))
         sentence = Sentence(text=text, proofs=proofs, factual=not operation.writes)
         return Attempt(
@@ -682,6 +746,11 @@ _UNSURE = frozenset({Failure.SLOW, Failure.DOWN, Failure.FAULT, Failure.NOT_JSON
 _ASKING = re.compile(
     r"^\W*(?:(?:and|but|so|ok|okay|wait|hmm+|first|also|sorry)\W+)*(?:what|how|when|where|which|who|why|is|are|can|could|do|does|did|will|would|should|am|has|have)\b"
 )
+
+
+def _agrees_to_nothing(text: str) -> bool:
+    """A yes where the desk waits for none: it orders nothing."""
+    return re.match(r"^\W*(?:yes|yeah|yep|yup|sure|i confirm|confirmed?|i agree|agreed|go ahead|do it)\b", text.lower()) is not None
 
 
 def _sentences(text: str) -> list[str]:

@@ -197,6 +197,8 @@ def _speaks_of_its_own(other: Operation, argument: Argument) -> bool:
     """A list of the customer's own records whose description names the thing that the argument identifies."""
     things = {stem(w) for w in words_of(argument.name).split()} - {stem(w) for w in _ABOUT_IDS}
     said = vocabulary(other)
+    if not set(words_of(argument.name).split()) & _ABOUT_IDS:
+        return False
     return bool(things) and other.needs_customer and kind_of(argument) == "code" and things <= said
 
 

@@ -55,8 +55,12 @@ async def tell(
     today: date,
     embedder: Embedder | None,
     rendering: Rendering,
+    pointing: str = "",
 ) -> Told:
-    """The answer to `question` from what a call returned. Raises ModelUnavailable."""
+    """The answer to `question` from what a call returned. Raises ModelUnavailable.
+
+    `pointing`: the words that say which of several records is meant, when they are not the question's.
+    """
     rendering = rendering.for_operation(operation)
     found = facts(data, operation.response, rendering)
     listing = _is_listing(data)
@@ -68,7 +72,7 @@ async def tell(
     rows = records_of(data)
     if not rows:
         return Told(text=_nothing(operation, data, arguments, rendering), rows=0)
-    kept = narrowed(rows, question, operation, today)
+    kept = narrowed(rows, pointing or question, operation, today)
     if len(kept) == 1:
         own = [f for f in found if f.path and _row_of(f) == _place(rows, kept[0])]
         if not own:
@@ -187,9 +191,10 @@ async def _about(
     if len(rest) <= WHOLE:
         return [*([head] if head else []), *rest]
     hinted = [replace(f, hint=f.hint or _phrase_for(f, operation)) for f in found if f is not head and str(f.value).casefold() not in given]
-    scores = await weigh(hinted, question, embedder)
+    scores = await _weights(hinted, question, embedder)
     best = max(scores)
     chosen = [f for f, s in zip(hinted, scores, strict=True) if s >= max(best - CLOSE, best * 0.5)]
+    chosen = [f for f in hinted if f in chosen or any(_belong(f, c) for c in chosen)]
     sure = best >= SURE and any(f.value is not None for f in chosen)
     if not sure:
         chosen = [*chosen, *[f for f in hinted if f not in chosen and f.value is not None][: MOST_VALUES - len(chosen)]]
@@ -197,6 +202,27 @@ async def _about(
     elif re.match(r"\s*(?:is|are|has|have|did|does|do|was|were|will|can)\b|.*\b(?:still|yet|already)\b", question.lower()):
         chosen += [f for f in hinted if f not in chosen and f.value is not None and _is_state(f)][:1]
     return [*([head] if head else []), *chosen[:MOST_VALUES]]
+
+
+async def _weights(found: Sequence[Fact], question: str, embedder: Embedder | None) -> list[float]:
+    """The weight of each value for the question, or for that of its clauses which it answers best."""
+    scores = await weigh(found, question, embedder)
+    clauses = [c for c in re.split(r"[?.;,]\s+|\band\b|\bplus\b", question) if len(c.split()) >= 2]
+    if not 2 <= len(clauses) <= 5:
+        return scores
+    for clause in clauses:
+        own = await weigh(found, clause, embedder)
+        top = max(own)
+        if top >= SURE:
+            scores = [max(s, o if o >= top - CLOSE / 3 else s) for s, o in zip(scores, own, strict=True)]
+    return scores
+
+
+def _belong(fact: Fact, chosen: Fact) -> bool:
+    """Values of one thing in parts: `next expiry` and `next expiry points`."""
+    one, other = fact.label.lower(), chosen.label.lower()
+    nested = len(fact.path) > 1 and fact.path[:-1] == chosen.path[:-1] and isinstance(fact.path[-2], str)
+    return nested or (len(one.split()) > 1 and len(other.split()) > 1 and (one.startswith(f"{other} ") or other.startswith(f"{one} ")))
 
 
 def _is_state(fact: Fact) -> bool:
@@ -232,6 +258,9 @@ def _sentence(chosen: Sequence[Fact]) -> str:
     return f"{joined[:1].upper()}{joined[1:]}."
 
 
+_ADJECTIVES = frozenset(["left", "net", "gross", "due", "ready", "free", "open", "paid"])
+
+
 def _clause(fact: Fact) -> str:
     label = _lower(fact.label) or "the answer"
     if isinstance(fact.value, bool):
@@ -240,6 +269,8 @@ def _clause(fact: Fact) -> str:
         return f"the {label} is not set"
     if fact.label.lower() in ("from", "to"):
         return f"it is {_lower(fact.label)} {fact.text}"
+    if label.split()[-1] in _ADJECTIVES or re.fullmatch(r"[a-z]+(?:ed|en)", label):
+        return f"{label}: {fact.text}"
     many = re.search(r"(?<!s)s$", label) is not None and not re.search(r"\b(?:status|address|gas|basis|bonus|is)$", label)
     return f"the {label} {'are' if many else 'is'} {fact.text.rstrip('.')}"
 

@@ -79,9 +79,11 @@ def _suits(reader: Reader, argument: Argument, number: Number) -> float | None:
         return 0.5 if money else None if _argument_units(argument) else 0.0
     units = _argument_units(argument)
     if unit in _MEASURES:
+        if money:
+            return None
         if units:
             return 0.8 if _factor(argument, number) != 1 or unit in units else None
-        return 0.8 if unit in words_near(argument) else (None if money or rate else -0.2)
+        return 0.8 if unit in words_near(argument) else (None if rate else -0.2)
     if number.unit and unit in words_near(argument):
         return 0.7
     foreign = bool(number.unit) and len(number.unit) > 2 and number.unit not in _BETWEEN

@@ -247,6 +247,12 @@ def _near(word: str, other: str) -> float:
 def _by_kind(fact: Fact, question: str) -> float:
     asked = question.lower()
     kind = _kind(fact)
+    if re.search(r"\b(left|still|remaining|remains?|rest|available)\b", asked) and re.search(
+        r"\b(left|remaining|remains|rest|balance|available|open|outstanding)\b", fact.label.lower()
+    ):
+        return 0.6
+    if fact.label.lower() in ("year", "month", "currency", "as of"):
+        return -0.6 if not re.search(rf"\b(?:which|what) {fact.label.lower()}\b", asked) else 0.0
     if re.search(r"\b(when|what (day|date|time)|how soon|until when|by when)\b", asked):
         return 0.35 if kind in ("date", "time", "moment") else -0.2
     if re.search(r"\bhow (much|expensive)\b|\b(price|cost|fare|fee)s?\b", asked):

@@ -68,10 +68,28 @@ def corrections(operation: Operation, text: str, *, known: Mapping[str, Any], to
     taken_back = correction(text)
     if taken_back is None:
         return {}
+    denied = _denied(text, known)
+    if denied:
+        others = {n: v for n, v in known.items() if n not in denied}
+        instead = extract(operation, taken_back.rest, known=others, today=today, day_first=day_first)
+        found = {n: instead[n] for n in denied if n in instead and instead[n].value != known[n]}
+        if found:
+            return {n: moved(e, taken_back.start) for n, e in found.items()}
     changed = extract(operation, taken_back.rest, known={}, today=today, day_first=day_first)
     if not set(changed) & set(known):
         changed = _bare_change(operation, taken_back.rest, known, today, day_first)
     return {n: moved(e, taken_back.start) for n, e in changed.items() if n in known and e.value != known[n]}
+
+
+def _denied(text: str, known: Mapping[str, Any]) -> list[str]:
+    """Arguments whose known value the text takes back by name: "not Leeds"."""
+    return [
+        name
+        for name, value in known.items()
+        if re.search(
+            rf"\b(?:not|instead of|rather than|no longer)\s+(?:the\s+|to\s+|from\s+)?{re.escape(str(value))}\b", text, re.IGNORECASE
+        )
+    ]
 
 
 def _bare_change(operation: Operation, rest: str, known: Mapping[str, Any], today: date, day_first: bool) -> dict[str, Extracted]:
