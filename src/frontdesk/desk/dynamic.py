@@ -60,6 +60,8 @@ from frontdesk.tools.slots import kind_of
 
 POSSIBLE = 0.25
 """Score from which an operation is thought of at all."""
+SETTLED = 0.25
+"""What an operation gains when everything it needs is already on the table."""
 SLIGHT = 0.1
 """Lead by which the operation of an earlier turn wins over one that the words alone suggest."""
 LIVELY = 0.42
@@ -272,7 +274,10 @@ class Dynamic:
         if best is None or best.score < POSSIBLE:
             return None
         known = self._from_earlier(turn, best.operation, part.text)
-        return Proposal(operation=best.operation, score=best.score, text=text, known=known, focus=focus)
+        pending = turn.conversation.pending
+        at_hand = pending is not None and bool(best.operation.required) and not missing(best.operation, known)
+        score = min(SURE, best.score + SETTLED) if at_hand else best.score
+        return Proposal(operation=best.operation, score=score, text=text, known=known, focus=focus)
 
     async def _again(self, turn: _Turn, text: str) -> Proposal | None:
         """The last read once more, for "and for ...?", "the one before", "and now?" or another value of the same record."""
@@ -520,6 +525,8 @@ class Dynamic:
 
     async def _replaced(self, turn: _Turn, operation: Operation, pending: Pending, message: str) -> dict[str, Any]:
         """Values in the reply that differ from those to be confirmed: "yes but at 10", "it was 13.20"."""
+        if _agrees_to_nothing(message) and not re.search(r"\b(?:but|except|only|instead)\b", message.lower()):
+            return {}
         if "?" in message and not re.search(r"\b(?:but|instead|make|change)\b", message.lower()):
             return {}
         fresh = (await gather(operation, message, embedder=None, today=turn.today)).fresh
@@ -583,7 +590,8 @@ class Dynamic:
                 or (other.needs_customer and not turn.caller.customer)
             ):
                 continue
-            gathered = await gather(other, message, embedder=None, today=turn.today, known=pending.arguments)
+            before = await gather(other, pending.words, embedder=None, today=turn.today, known=pending.arguments)
+            gathered = await gather(other, message, embedder=None, today=turn.today, known=before.values)
             if sum(1 for n in gathered.fresh if kind_of(_argument(other, n)) != "words") >= 2:
                 return other, gathered
         return None

@@ -22,6 +22,8 @@ WHOLE = 4
 MOST_VALUES = 7
 SURE = 0.85
 """Weight from which a value is what was asked."""
+UNSURE = 0.45
+"""Weight from which the best value for one clause of a question is told too."""
 CLOSE = 0.45
 """Values this much behind the best one are told beside it."""
 _PARTS_OF_DAY: Mapping[str, tuple[time, time]] = {
@@ -213,16 +215,20 @@ async def _weights(found: Sequence[Fact], question: str, embedder: Embedder | No
     for clause in clauses:
         own = await weigh(found, clause, embedder)
         top = max(own)
-        if top >= SURE:
-            scores = [max(s, o if o >= top - CLOSE / 3 else s) for s, o in zip(scores, own, strict=True)]
+        if top >= UNSURE:
+            scores = [max(s, SURE if o >= top - CLOSE / 3 else s) for s, o in zip(scores, own, strict=True)]
     return scores
 
 
 def _belong(fact: Fact, chosen: Fact) -> bool:
-    """Values of one thing in parts: `next expiry` and `next expiry points`."""
-    one, other = fact.label.lower(), chosen.label.lower()
+    """Values of one thing in parts, such as `next expiry` and `points expiring`, or two members of one record inside the answer."""
     nested = len(fact.path) > 1 and fact.path[:-1] == chosen.path[:-1] and isinstance(fact.path[-2], str)
-    return nested or (len(one.split()) > 1 and len(other.split()) > 1 and (one.startswith(f"{other} ") or other.startswith(f"{one} ")))
+    return nested or bool(_roots(fact) & _roots(chosen))
+
+
+def _roots(fact: Fact) -> set[str]:
+    words = fact.label.lower().split()
+    return {w[:5] for w in words if len(w) >= 5} if len(words) > 1 else set()
 
 
 def _is_state(fact: Fact) -> bool:

@@ -33,7 +33,7 @@ _YES = (
     "by all means|affirmative|correct|that is correct|that is right|confirm|confirmed|i confirm|agreed|i agree|i do agree|go ahead|"
     "go for it|do it|do that|please do|do so|proceed|please proceed|carry on with it|sounds good|sounds great|that is fine|that works|"
     "works for me|fine by me|fine with me|fine|all good|yes sir|yes indeed|indeed|exactly|i am sure|i do|i would|i accept|accepted|approve|"
-    "approved|i approve|let us do it|let us go|make it so|you may|please go ahead|happy with that|i am happy with that|book it|send it"
+    "approved|i approve|let us do it|let us go|make it so|you may|please go ahead|happy with that|i am happy with that|book it|send it|go on|carry on|continue"
 )
 _NO = (
     "no|nope|nah|naw|n|no way|no thanks|no thank you|not now|not yet|not today|not really|rather not|i would rather not|better not|"
