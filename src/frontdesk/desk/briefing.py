@@ -21,6 +21,7 @@ import frontdesk
 from frontdesk.desk.intent import IntentRecognizer, Material, support_set
 from frontdesk.desk.phrases import Phrases
 from frontdesk.desk.reading import Lexicon, Reader
+from frontdesk.desk.spelling import Spelling
 from frontdesk.domain.knowledge import PassageKind
 from frontdesk.domain.tenancy import Tenant, TenantId
 from frontdesk.errors import BadInput, FrontdeskError, StoreUnavailable
@@ -46,6 +47,7 @@ class Briefing:
     tenant: Tenant
     version: int
     lexicon: Lexicon
+    spelling: Spelling
     recognizer: IntentRecognizer
     phrases: Phrases
     catalog: Catalog
@@ -100,11 +102,14 @@ class Briefings:
             passage_vectors=np.stack([v for _, v in of_documents]).astype(np.float32) if of_documents else None,
         )
         lexicon = await asyncio.to_thread(Lexicon, passages)
+        texts = [f"{p.title} {' '.join(p.headings)} {p.text}" for p in passages]
+        spelling = await asyncio.to_thread(Spelling, texts, self._reader.knows)
         recognizer = await self._router(tenant.id, material)
         return Briefing(
             tenant=tenant,
             version=version,
             lexicon=lexicon,
+            spelling=spelling,
             recognizer=recognizer,
             phrases=Phrases(tenant),
             catalog=catalog,

@@ -154,12 +154,12 @@ class Desk:
         self, briefing: Briefing, caller: Caller, conversation: Conversation, message: str, intent: Intent, answers: list[Answer]
     ) -> AsyncGenerator[Event]:
         """Each thing that the message asks, from live data where that is what it takes, else from FAQ and documents."""
-        message = briefing.spelling.corrected(message)
-        parts = parts_of(message, conversation, briefing.lexicon)[:MOST_PARTS]
+        spelt = briefing.spelling.corrected(message)
+        parts = parts_of(spelt, conversation, briefing.lexicon)[:MOST_PARTS]
         yield QuestionUnderstood(parts=tuple(p.readings[0] for p in parts))
         whole: list[Answer] = []
         if len(parts) > 1:
-            entire = Part(text=message, readings=(message,))
+            entire = Part(text=spelt, readings=(spelt,))
             async for event in self._look_up(briefing.tenant, briefing, entire, intent, whole):
                 yield event
         asked = False

@@ -20,7 +20,7 @@ _STEM = snowballstemmer.stemmer("english")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?", re.UNICODE)
 _NEGATION = re.compile(r"\b(?:not|no|never|none|nothing|neither|nor|cannot|without|except|unless|only)\b|n['’]t\b", re.IGNORECASE)
 _LINK = re.compile(r"https?://\S+|www\.\S+|\b[\w.+-]+@[\w-]+\.[\w.]+\b")
-_STOP = frozenset(
+STOP = frozenset(
     [
         "a",
         "an",
@@ -179,7 +179,7 @@ def content_words(text: str) -> tuple[str, ...]:
     for m in _WORD.finditer(text):
         word = m[0].lower().replace("’", "'")
         bare = word.replace("'", "")
-        if word in _STOP or bare in _STOP:
+        if word in STOP or bare in STOP:
             continue
         found.append(stem(re.sub(r"'s$", "", word)))
     return tuple(found)
@@ -246,7 +246,7 @@ def _amounts(text: str) -> dict[tuple[str, str], str]:
 def _names(sentence: str) -> list[str]:
     """Capitalised words that do not merely begin the sentence, and codes such as "MED-2"."""
     words = list(_WORD.finditer(sentence))
-    return [m[0] for i, m in enumerate(words) if (i > 0 and m[0][0].isupper() and m[0].lower() not in _STOP and m[0] not in ("I", "I'm"))]
+    return [m[0] for i, m in enumerate(words) if (i > 0 and m[0][0].isupper() and m[0].lower() not in STOP and m[0] not in ("I", "I'm"))]
 
 
 def repeats_prompt(text: str, prompt: str, *, run: int = 8) -> bool:

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
@@ -255,6 +255,11 @@ class Reader:
     def embedder(self) -> Embedder:
         """What makes the vectors."""
         return self._embedder
+
+    @property
+    def knows(self) -> Callable[[str], bool] | None:
+        """Whether the encoder's dictionary holds a word; None when it has no dictionary."""
+        return getattr(self._encoder, "knows", None)
 
     @property
     def answerable(self) -> float:

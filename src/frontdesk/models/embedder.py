@@ -111,6 +111,10 @@ class MiniLM:
             found += await self._on(lane, lambda some=some: [self._tokens(text) for text in some])  # type: ignore[misc]
         return found
 
+    def knows(self, word: str) -> bool:
+        """Whether the tokenizer holds `word` (lower case) in one piece: a dictionary of some twenty thousand common words."""
+        return self._tokenizer.token_to_id(word) is not None
+
     def token_count(self, text: str) -> int:
         """How many tokens the whole text has for this model, [CLS] and [SEP] not counted."""
         encoding = self._tokenizer.encode(_valid(text), add_special_tokens=False)

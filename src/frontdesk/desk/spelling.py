@@ -1,0 +1,67 @@
+"""Customers' typing errors, put right before a message is looked up. Touches only words that no dictionary holds; never names or numbers.
+
+Candidates are the tenant's own words first (a bank's customer means "cheque", a lift company's means "chair"), then everyday words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import cache
+
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
+
+from frontdesk.desk.guardrails import STOP
+from frontdesk.desk.intent import support_set
+
+Knows = Callable[[str], bool]
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_EVERYDAY = 4
+"""Times a word must stand in the support set to count as an everyday word; typing errors stand there once."""
+_SHORTEST = 3
+
+
+class Spelling:
+    """Puts words right for one tenant. `knows` says whether a word is in the encoder's dictionary."""
+
+    def __init__(self, texts: Iterable[str], knows: Knows | None) -> None:
+        self._knows = knows
+        counted = Counter(w.lower() for text in texts for w in _WORD.findall(text))
+        self._own = frozenset(w for w in counted if len(w) >= _SHORTEST)
+        self._candidates = sorted(self._own | _everyday())
+        self._found: dict[str, str] = {}
+
+    def corrected(self, text: str) -> str:
+        """The text with its mistyped words replaced; the same text when there is no dictionary."""
+        return _WORD.sub(lambda m: self._word(m[0]), text) if self._knows is not None else text
+
+    def _word(self, word: str) -> str:
+        low = word.lower()
+        if len(low) < _SHORTEST or "'" in low or "’" in low or (word[0].isupper() and not word.isupper()) or self._is_word(low):
+            return word
+        if low not in self._found:
+            self._found[low] = self._nearest(low)
+        return self._found[low]
+
+    def _is_word(self, low: str) -> bool:
+        return low in self._own or low in _everyday() or bool(self._knows and self._knows(low))
+
+    def _nearest(self, low: str) -> str:
+        """The nearest candidate: one slip, two in a long word; its first letter counts, and so do its length and the tenant's words."""
+        slips = 1 if len(low) <= 5 else 2
+        near = process.extract(low, self._candidates, scorer=OSA.distance, score_cutoff=slips, limit=12)
+        if len(low) == _SHORTEST:
+            near = [n for n in near if sorted(n[0]) == sorted(low)]
+        if not near:
+            return low
+        return min(
+            near, key=lambda n: (n[1], n[0][0] != low[0], sorted(n[0]) != sorted(low), n[0] not in self._own, len(n[0]) != len(low))
+        )[0]
+
+
+@cache
+def _everyday() -> frozenset[str]:
+    counted = Counter(w.lower() for u in support_set() if u.text.isascii() for w in _WORD.findall(u.text))
+    return frozenset(w for w, n in counted.items() if n >= _EVERYDAY and len(w) >= _SHORTEST) | {w for w in STOP if len(w) >= _SHORTEST}
