@@ -192,9 +192,7 @@ async def _reading_encoder(settings: Settings, embedder: Embedder) -> Embedder:
         return embedder
     path = await asyncio.to_thread(_pull, READING_BASE, settings)
     with as_file(files("frontdesk.desk") / "reading_encoder.safetensors") as adapter:
-        return await asyncio.to_thread(
-            lambda: MiniLM(path, threads=settings.compute_threads, name="reading-encoder", adapter=adapter)
-        )
+        return await asyncio.to_thread(lambda: MiniLM(path, threads=settings.compute_threads, name="reading-encoder", adapter=adapter))
 
 
 async def _language_model(settings: Settings, stack: AsyncExitStack) -> tuple[LanguageModel | None, LocalModel | None]:

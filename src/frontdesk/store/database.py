@@ -107,7 +107,9 @@ def translated() -> Iterator[None]:
     except psycopg.errors.QueryCanceled as error:
         raise StoreUnavailable("the database took too long to answer: try again, and look at its load if it stays so") from error
     except psycopg.errors.InsufficientPrivilege as error:
-        raise StoreUnavailable(f"the database refused: {_first_line(error)}; let the user of FRONTDESK_DATABASE_URL own the schema frontdesk") from error
+        raise StoreUnavailable(
+            f"the database refused: {_first_line(error)}; let the user of FRONTDESK_DATABASE_URL own the schema frontdesk"
+        ) from error
     except (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected) as error:
         raise Conflict("two changes met in the database: try again") from error
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction):
