@@ -38,7 +38,7 @@ class Desk:
         self.syncs: dict[TenantId, asyncio.Lock] = {}
 
 
-def desk_of(request: Request) -> Desk:
+async def desk_of(request: Request) -> Desk:  # a plain function would be run in a thread, for every request
     """The app's shared parts."""
     desk: Desk = request.app.state.desk
     return desk

@@ -153,7 +153,7 @@ async def asset(request: Request) -> Response:
 
 async def demo_tenants(request: Request) -> Response:
     """The tenants of a demonstration, each with a widget key; none on a server that is not one."""
-    desk = desk_of(request)
+    desk = await desk_of(request)
     offered = await _demo_keys(desk)
     people = _demo_customers(desk)
     shown = [
@@ -174,7 +174,7 @@ async def demo_tenants(request: Request) -> Response:
 
 async def demo_token(request: Request) -> Response:
     """A customer token for one of the demonstration's invented customers. 404 for everybody else and everywhere else."""
-    desk = desk_of(request)
+    desk = await desk_of(request)
     try:
         body = await request.json()
         tenant, customer = TenantId(str(body["tenant"])), CustomerId(str(body["customer"]))
