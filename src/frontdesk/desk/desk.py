@@ -43,13 +43,15 @@ MOST_PARTS = 3
 """Questions of one message that are answered; more are rare and make a reply unreadable."""
 OVERRULES = 0.6
 """Evidence this good is an answer even where the router saw no question."""
-PERHAPS = 0.2
+PERHAPS = 0.22
 """From here up to the reader's own bar the nearest text is shown as what it is: perhaps the answer."""
 SURE = 0.8
 """Confidence of the router from which an odd message is still what the router says."""
 DOUBTFUL = 0.5
 FORGED = "refuse/forged"
 """Name of the intent of a message that pretends to be the system, the assistant or a tool."""
+ALONE = 0.65
+"""The same for a unit on its own merit, where many alike share the chance."""
 ANGRY = 0.6
 """Anger from which a reply without a good answer would only add to it: then a human takes over."""
 GIVES_UP = 2
@@ -231,7 +233,7 @@ class Desk:
         question, ranked = best
         chance = ranked[0].probability
         off_topic = intent.route in (Route.SMALLTALK, Route.REFUSE)
-        if chance < (OVERRULES if off_topic else PERHAPS):
+        if chance < (OVERRULES if off_topic else PERHAPS) and (off_topic or ranked[0].alone < ALONE):
             answers.append(Answer(part=part, draft=None, nearest=ranked[0]))
             return
         draft = _draft(question, ranked)

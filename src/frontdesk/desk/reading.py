@@ -102,6 +102,9 @@ class Evidence:
 
     unit: Unit
     probability: float
+    """That this unit and no other is the answer."""
+    alone: float = 0.0
+    """That it is the answer rather than nothing, were it the only unit: does not shrink where a tenant has many alike."""
     signs: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -294,8 +297,14 @@ class Reader:
             return []
         signs = await self.signs(question, units, lexicon)
         chances = self._model.probabilities(signs)
+        nothing = 1.0 - float(chances.sum())
         ranked = [
-            Evidence(unit=u, probability=float(p), signs=dict(zip(FEATURES, map(float, row), strict=True)))
+            Evidence(
+                unit=u,
+                probability=float(p),
+                alone=float(p / max(1e-9, p + nothing)),
+                signs=dict(zip(FEATURES, map(float, row), strict=True)),
+            )
             for u, p, row in zip(units, chances, signs, strict=True)
         ]
         return sorted(ranked, key=lambda e: -e.probability)
