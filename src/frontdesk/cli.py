@@ -213,7 +213,9 @@ async def knowledge_sync(tenant: str, data: Data = None, tenants: Tenants = None
     async with wiring.indexing(configuration.load({"data": data, "tenants": tenants})) as (_, library, served):
         with Progress(console=errors, transient=True) as bar:
             task = bar.add_task("embedding", total=None)
-            report = await library.sync(_tenant(served, TenantId(tenant)), progress=lambda done, all_: bar.update(task, completed=done, total=all_))
+            report = await library.sync(
+                _tenant(served, TenantId(tenant)), progress=lambda done, all_: bar.update(task, completed=done, total=all_)
+            )
     _report(report, as_json)
 
 
@@ -252,7 +254,14 @@ async def knowledge_list(tenant: str, data: Data = None, tenants: Tenants = None
     async with wiring.indexing(configuration.load({"data": data, "tenants": tenants})) as (_, library, served):
         found = await library.list(_tenant(served, TenantId(tenant)).id)
     rows = [
-        {"source": d.source, "title": d.title, "version": d.version, "passages": d.passages, "set_apart": d.quarantined, "updated": d.updated_at}
+        {
+            "source": d.source,
+            "title": d.title,
+            "version": d.version,
+            "passages": d.passages,
+            "set_apart": d.quarantined,
+            "updated": d.updated_at,
+        }
         for d in found
     ]
     _rows(rows, as_json)
