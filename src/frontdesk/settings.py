@@ -57,7 +57,9 @@ class Settings:
     max_upload_bytes: int = field(default=20971520, metadata={"help": "Largest uploaded document."})
     history_tokens: int = field(default=800, metadata={"help": "Tokens of history that are read to understand a message."})
     rate_per_minute: int = field(default=600, metadata={"help": "Messages per key and minute; 0: no limit."})
-    turn_slots: int = field(default=256, metadata={"help": "Turns in progress at once; beyond that callers get 429 and a time to come back."})
+    turn_slots: int = field(
+        default=256, metadata={"help": "Turns in progress at once; beyond that callers get 429 and a time to come back."}
+    )
     stream_slots: int = field(default=1024, metadata={"help": "Open event streams; beyond that callers get 429."})
     burst_seconds: float = field(
         default=0.8, metadata={"help": "Messages of one conversation that come within this time get one reply (native API)."}
