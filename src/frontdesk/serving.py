@@ -22,6 +22,7 @@ from frontdesk.domain.tenancy import Caller, KeyId, Role, TenantId
 from frontdesk.errors import FrontdeskError
 from frontdesk.knowledge.tenants import load_tenants
 from frontdesk.server.app import create_app
+from frontdesk.server.example_api import example_api
 from frontdesk.server.logging_setup import configure
 from frontdesk.server.serving import bind, serving
 from frontdesk.settings import Settings
@@ -81,7 +82,11 @@ async def _serve(settings: Settings, listening: socket.socket, *, demo: bool = F
     async with wiring.running(settings) as office:
         if demo:
             await office.open_demo()
-        async with serving(create_app(office), listening) as url, asyncio.TaskGroup() as group:
+        async with (
+            example_api(settings.tenants if demo else None),
+            serving(create_app(office), listening) as url,
+            asyncio.TaskGroup() as group,
+        ):
             if settings.watch:
                 group.create_task(_watch(office))
             await _prepare(office, console, url, demo=demo)

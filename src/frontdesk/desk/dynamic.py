@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -26,6 +27,7 @@ from frontdesk.desk.elicitation import (
     Record,
     choices_from,
     choices_of,
+    facet_of,
     field_of,
     fitting,
     gather,
@@ -50,11 +52,12 @@ from frontdesk.domain.tenancy import Caller, Tenant
 from frontdesk.errors import BadArguments, SignInRequired
 from frontdesk.models.protocols import Embedder
 from frontdesk.store.store import Store
+from frontdesk.tools.builtin import builtin_operations
 from frontdesk.tools.calling import Failure, ToolCaller, ToolOutcome, verified
 from frontdesk.tools.catalog import Catalog
 from frontdesk.tools.consent import Consent, consent, correction, gives_up
 from frontdesk.tools.operation import Argument, Operation
-from frontdesk.tools.rendering import Rendering, facts, render
+from frontdesk.tools.rendering import Rendering, facts, money, render
 from frontdesk.tools.selection import Choice, Mood, Selector, mood_of
 from frontdesk.tools.slots import kind_of
 
@@ -540,6 +543,8 @@ class Dynamic:
 
     async def _answered(self, turn: _Turn, operation: Operation, pending: Pending, message: str, intent: Intent) -> Attempt | None:
         """A reply to a question for a detail."""
+        if _ANYTHING.search(message.lower()) and not missing(operation, pending.arguments) and not operation.writes:
+            return await self._call(turn, operation, pending.arguments, f"{pending.words} {message}")
         refuses = consent(message) is Consent.NO and not any(c.isdigit() for c in message) and not _is_flag(operation, pending.slot)
         if gives_up(message) or refuses:
             return self._end(turn, turn.say("dropped"), Route.ELICIT, confidence=0.9)
@@ -632,7 +637,32 @@ class Dynamic:
             return self._ask_again(turn, operation, kept, (name, why), words, tries=1)
         if not outcome.ok:
             return self._failed(turn, operation, outcome)
-        return await self._tell(turn, operation, outcome.data, outcome.call, words)
+        narrower = facet_of(operation, outcome.data, values)
+        rows = records_of(outcome.data)
+        if narrower is not None and len(rows) > FEW and not _ANYTHING.search(words.lower()):
+            count = turn.say("narrow", count=str(_count(outcome.data, rows)))
+            return self._ask(turn, operation, narrower[0], values, words, choices=narrower[1], lead=count)
+        return await self._tell(turn, operation, await self._worked_out(turn, operation, outcome), outcome.call, words)
+
+    async def _worked_out(self, turn: _Turn, operation: Operation, outcome: ToolOutcome) -> Any:
+        """The answer with the values that are calculated from it, each by a call of its own."""
+        data = outcome.data
+        if not operation.derived or not isinstance(data, Mapping):
+            return data
+        known = {**outcome.call.arguments, **{k: v for k, v in data.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}}
+        calculate = builtin_operations(now=self._clock)[0]
+        for derived in operation.derived:
+            names = re.findall(r"\{([\w.-]+)\}", derived.expression)
+            if any(name not in known for name in names):
+                continue
+            expression = re.sub(r"\{([\w.-]+)\}", lambda m: str(known[m[1]]), derived.expression)
+            worked = await turn.box.caller.call(calculate, {"expression": expression}, {})
+            self._note(turn, calculate, worked)
+            if worked.ok:
+                amount = Decimal(str(worked.data["result"]))
+                shown = money(amount, derived.currency) if derived.currency else str(worked.data["result"])
+                data = {**data, derived.label: shown}
+        return data
 
     async def _act(self, turn: _Turn, operation: Operation, values: Mapping[str, Any], words: str) -> Attempt:
         """Acts once: the same request, repeated by a crash or a retry, is only told again."""
@@ -754,6 +784,20 @@ _UNSURE = frozenset({Failure.SLOW, Failure.DOWN, Failure.FAULT, Failure.NOT_JSON
 _ASKING = re.compile(
     r"^\W*(?:(?:and|but|so|ok|okay|wait|hmm+|first|also|sorry)\W+)*(?:what|how|when|where|which|who|why|is|are|can|could|do|does|did|will|would|should|am|has|have)\b"
 )
+
+
+_ANYTHING = re.compile(
+    r"\b(?:show (?:me|them|all|everything)|list (?:them|all)|any(?:thing)? (?:will do|is fine|goes)?|no preference|don['’]?t (?:mind|care)|does(?:n['’]?t| not) matter|all of them|"
+    r"whatever|whichever|just show)\b"
+)
+
+
+def _count(data: Any, rows: Sequence[Record]) -> int:
+    """How many results there are, by the answer's own count where it has one."""
+    counts = (
+        [v for k, v in data.items() if isinstance(v, int) and str(k) in ("count", "total", "found")] if isinstance(data, Mapping) else []
+    )
+    return counts[0] if counts else len(rows)
 
 
 def _agrees_to_nothing(text: str) -> bool:

@@ -163,9 +163,9 @@ def provider_of(catalog: Catalog, operation: Operation, argument: Argument, valu
     for other in catalog.usable:
         if other.name == operation.name or other.writes or other.run is not None or any(a.name not in values for a in other.required):
             continue
-        if other.needs_customer and not operation.needs_customer:
-            continue
         fitness = _provides(other, operation, argument)
+        if other.needs_customer and not operation.needs_customer and fitness in (2, 3):
+            continue  # a public question is about the customer's own records only where the document or the thing itself says so
         if fitness and (best is None or fitness > best[0]):
             best = fitness, other
     return best[1] if best else None
@@ -301,6 +301,22 @@ def choices_of(argument: Argument) -> Choices | None:
     labels = argument.schema.get("x-labels", {}) or argument.schema.get("items", {}).get("x-labels", {})
     shown = tuple(str(labels.get(str(v), words_of(str(v)) if re.fullmatch(r"[a-z0-9_]+", str(v)) else v)) for v in argument.enum)
     return Choices(labels=shown, values=argument.enum)
+
+
+def facet_of(operation: Operation, data: Any, values: Mapping[str, Any]) -> tuple[Argument, Choices] | None:
+    """The next argument that would narrow many results down, with the choices that the answer's own `facets` leave."""
+    left = data.get("facets") if isinstance(data, Mapping) else None
+    if not isinstance(left, Mapping):
+        return None
+    for argument in operation.askable:
+        options = left.get(argument.name)
+        if argument.name in values or not isinstance(options, list):
+            continue
+        plain = [o.get("value") if isinstance(o, Mapping) else o for o in options]
+        fitted = [fit(argument, o)[0] for o in plain if o is not None and not fit(argument, o)[1]]
+        if 2 <= len(fitted) <= 12:
+            return argument, Choices(labels=tuple(words_of(str(v)) if "_" in str(v) else str(v) for v in fitted), values=tuple(fitted))
+    return None
 
 
 def listed(labels: Sequence[str], joint: str = "or") -> str:

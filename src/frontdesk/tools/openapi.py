@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from frontdesk.errors import BadToolSpec
-from frontdesk.tools.operation import Argument, Effect, Operation, Place, Schema, Server, words_of
+from frontdesk.tools.operation import Argument, Derived, Effect, Operation, Place, Schema, Server, words_of
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 READING = frozenset({"get", "head"})
@@ -148,12 +148,30 @@ class _Document:
     def _flags(self, raw: Mapping[str, Any], at: str) -> dict[str, bool]:
         flags = {"confirm": False, "signed_in": False, "ignore": False}
         for key, value in self.mapping(raw.get("x-frontdesk", {}), f"{at}.x-frontdesk").items():
+            if key == "then":
+                continue
             if key not in flags:
-                raise self.refuse(f"{at}.x-frontdesk.{key}", f"is unknown: use {', '.join(flags)}")
+                raise self.refuse(f"{at}.x-frontdesk.{key}", f"is unknown: use {', '.join(flags)} or then")
             if not isinstance(value, bool):
                 raise self.refuse(f"{at}.x-frontdesk.{key}", "must be true or false")
             flags[key] = value
         return flags
+
+    def derived(self, raw: Mapping[str, Any], at: str) -> tuple[Derived, ...]:
+        """What `x-frontdesk: then:` works out of an answer: a list of `{label, calculate, currency}`."""
+        where = f"{at}.x-frontdesk.then"
+        rows = self.mapping(raw.get("x-frontdesk", {}), f"{at}.x-frontdesk").get("then", [])
+        if not isinstance(rows, list):
+            raise self.refuse(where, "must be a list of entries with `label` and `calculate`")
+        found = []
+        for index, row in enumerate(rows):
+            entry = self.mapping(row, f"{where}[{index}]")
+            if set(entry) - {"label", "calculate", "currency"} or not all(isinstance(v, str) and v for v in entry.values()):
+                raise self.refuse(f"{where}[{index}]", "takes `label`, `calculate` and `currency`, each a text")
+            if "label" not in entry or "calculate" not in entry:
+                raise self.refuse(f"{where}[{index}]", "needs `label` and `calculate`")
+            found.append(Derived(label=entry["label"], expression=entry["calculate"], currency=entry.get("currency", "")))
+        return tuple(found)
 
     def _server_of(self, raw: Mapping[str, Any], item: Mapping[str, Any], at: str) -> str:
         for owner, where in ((raw, f"{at}.servers"), (item, at.rsplit(".", 1)[0] + ".servers"), (self._root, "servers")):
@@ -372,6 +390,7 @@ class _OperationReader:
             arguments=tuple(arguments),
             response=self._response(),
             server=server,
+            derived=self._document.derived(self._raw, self._at),
         )
 
     def _name(self) -> str:

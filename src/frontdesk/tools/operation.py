@@ -83,6 +83,15 @@ class Server:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Derived:
+    """A value that is worked out from an answer by `calculate`: `payment({amount}, {rate}, {years})`, of arguments and fields."""
+
+    label: str
+    expression: str
+    currency: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """One thing that can be asked of, or done at, a tenant's API; or built in (`run`)."""
 
@@ -98,6 +107,7 @@ class Operation:
     response: Schema = field(default_factory=dict)
     """Schema of a successful answer, references resolved; empty when the document gives none."""
     server: Server = field(default_factory=lambda: Server(url=""))
+    derived: tuple[Derived, ...] = ()
     run: Handler | None = field(default=None, repr=False, compare=False)
 
     @property
