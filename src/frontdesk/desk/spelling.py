@@ -51,14 +51,14 @@ class Spelling:
     def _nearest(self, low: str) -> str:
         """The nearest candidate: one slip, two in a long word; its first letter counts, and so do its length and the tenant's words."""
         slips = 1 if len(low) <= 5 else 2
-        near = process.extract(low, self._candidates, scorer=OSA.distance, score_cutoff=slips, limit=12)
+        near: list[tuple[str, float, int]] = process.extract(low, self._candidates, scorer=OSA.distance, score_cutoff=slips, limit=12)
         if len(low) == _SHORTEST:
             near = [n for n in near if sorted(n[0]) == sorted(low)]
         if not near:
             return low
-        return min(
-            near, key=lambda n: (n[1], n[0][0] != low[0], sorted(n[0]) != sorted(low), n[0] not in self._own, len(n[0]) != len(low))
-        )[0]
+        near.sort(key=lambda n: n[1])
+        words = [n[0] for n in near if n[1] == near[0][1]]
+        return min(words, key=lambda w: (w[0] != low[0], sorted(w) != sorted(low), w not in self._own, len(w) != len(low)))
 
 
 @cache
