@@ -51,7 +51,8 @@ class Spelling:
     def _nearest(self, low: str) -> str:
         """The nearest candidate: one slip, two in a long word; its first letter counts, and so do its length and the tenant's words."""
         slips = 1 if len(low) <= 5 else 2
-        near: list[tuple[str, float, int]] = process.extract(low, self._candidates, scorer=OSA.distance, score_cutoff=slips, limit=12)
+        found = process.extract(low, self._candidates, scorer=OSA.distance, score_cutoff=slips, limit=12)
+        near = [(str(word), float(distance)) for word, distance, _ in found]
         if len(low) == _SHORTEST:
             near = [n for n in near if sorted(n[0]) == sorted(low)]
         if not near:
