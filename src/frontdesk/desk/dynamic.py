@@ -55,8 +55,9 @@ from frontdesk.store.store import Store
 from frontdesk.tools.builtin import builtin_operations
 from frontdesk.tools.calling import Failure, ToolCaller, ToolOutcome, verified
 from frontdesk.tools.catalog import Catalog
+from frontdesk.tools.checking import fit
 from frontdesk.tools.consent import Consent, consent, correction, gives_up
-from frontdesk.tools.operation import Argument, Operation
+from frontdesk.tools.operation import Argument, Operation, words_of
 from frontdesk.tools.rendering import Rendering, facts, money, render
 from frontdesk.tools.selection import Choice, Mood, Selector, mood_of
 from frontdesk.tools.slots import kind_of
@@ -280,6 +281,7 @@ class Dynamic:
         pending = turn.conversation.pending
         at_hand = pending is not None and bool(best.operation.required) and not missing(best.operation, known)
         score = min(SURE, best.score + SETTLED) if at_hand else best.score
+        score = max(score, CERTAIN) if best.operation.writes and score >= LIVELY else score  # an order is no question for documents
         return Proposal(operation=best.operation, score=score, text=text, known=known, focus=focus)
 
     async def _again(self, turn: _Turn, text: str) -> Proposal | None:
@@ -378,6 +380,8 @@ class Dynamic:
         problem = next(((n, why) for n, why in gathered.problems.items() if n not in values), None)
         if problem is not None:
             return self._ask_again(turn, operation, values, problem, words, tries=tries + 1)
+        if missing(operation, values):
+            values.update(await self._of_profile(turn, operation, values))
         for argument in missing(operation, values):
             found = await self._by_reading(turn, operation, argument, values, words)
             if isinstance(found, Attempt):
@@ -391,6 +395,17 @@ class Dynamic:
         if operation.confirm:
             return await self._ask_consent(turn, operation, values, words)
         return await self._call(turn, operation, values, words)
+
+    async def _of_profile(self, turn: _Turn, operation: Operation, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What the customer's own record gives, of the same name; it is fetched once in a conversation."""
+        profile = turn.box.catalog.get(str(turn.briefing.tenant.profile.get("operation", "")))
+        if profile is None or profile.writes or profile.required or profile.name == operation.name or turn.caller.customer is None:
+            return {}
+        before = next((c for c in reversed(turn.conversation.calls) if c.name == profile.name and c.error is None), None)
+        data = before.result if before else (await self._read(turn, profile, {})).data
+        named = {words_of(str(k)): v for k, v in data.items()} if isinstance(data, Mapping) else {}
+        open_now = [a for a in missing(operation, values) if words_of(a.name) in named]
+        return {a.name: fit(a, named[words_of(a.name)])[0] for a in open_now if not fit(a, named[words_of(a.name)])[1]}
 
     async def _by_reading(
         self, turn: _Turn, operation: Operation, argument: Argument, values: Mapping[str, Any], words: str
@@ -731,10 +746,15 @@ def _argument(operation: Operation, name: str) -> Argument:
 
 def is_order(text: str) -> bool:
     """Whether a message orders something to be done: no question about whether or how, no "what if"."""
-    said = text.lower().replace("’", "'").strip()
-    if re.search(r"\b(?:if i|what if|suppose|would i|could i|can i|may i|am i|how (?:do|can|would|could|to)|hypothetical\w*)\b", said):
+    whole = text.lower().replace("’", "'").strip()
+    if re.search(r"\b(?:if i|what if|suppose|would i|could i|can i|may i|am i|how (?:do|can|would|could|to)|hypothetical\w*)\b", whole):
         return False
-    if mood_of(text) is Mood.ORDER:
+    return any(_orders(clause) for clause in (text, *re.split(r"[,.;!]\s+|\band\b", text)))
+
+
+def _orders(clause: str) -> bool:
+    said = clause.lower().strip()
+    if mood_of(clause) is Mood.ORDER:
         return True
     first = re.match(r"^(?:(?:hi|hello|hey|ok|okay|so|and|then|please|pls|just|also|yes|now)\b[\s,!.]*)*(\w+)\s+me\b", said)
     return first is not None and first[1] not in _SHOWS and not said.endswith("?")
@@ -817,13 +837,15 @@ def _asks(message: str) -> bool:
 
 
 def _wishes(text: str, choice: Choice) -> bool:
-    """A statement that begins with the operation's own verb or ends in a wish for it: "one more copy, please"."""
-    said = text.lower().strip()
-    if _asks(text) or re.search(r"\bif i\b", said):
+    """A clause that begins with the operation's own verb: "freeze it"."""
+    if _asks(text) or re.search(r"\bif i\b", text.lower()):
         return False
     verb = stem(re.split(r"\W+", choice.operation.summary.lower())[0])
-    first = re.match(r"^(?:(?:hi|hello|hey|ok|okay|so|please|pls|just|also)\b[\s,!.]*)*(\w+)", said)
-    return first is not None and stem(first[1]) == verb
+    for clause in re.split(r"[,.;!]\s+|\band\b", text.lower()):
+        first = re.match(r"^\s*(?:(?:hi|hello|hey|ok|okay|so|please|pls|just|also)\b[\s,!.]*)*(\w+)", clause)
+        if first is not None and stem(first[1]) == verb:
+            return True
+    return False
 
 
 def _is_courtesy(intent: Intent) -> bool:
@@ -846,7 +868,7 @@ def _last_read(turn: _Turn) -> tuple[ToolCall, Operation, bool] | None:
     recent = bool(spoken) and any(u.route in (Route.DYNAMIC, None) for u in spoken[-2:])
     for call in reversed(turn.conversation.calls):
         operation = turn.box.catalog.get(call.name)
-        if operation is not None and not operation.writes:
+        if operation is not None and not operation.writes and call.name != turn.briefing.tenant.profile.get("operation"):
             return call, operation, recent
     return None
 

@@ -285,8 +285,9 @@ def choices_from(records: Sequence[Record], argument: Argument, rendering: Rende
 def label_of(record: Record, rendering: Rendering | None = None, *, leave_out: str = "", limit: int = 4) -> str:
     """A record in a few words: its first plain values, as the platform renders them."""
     plain = {k: v for k, v in record.items() if isinstance(v, (str, int, float)) and not isinstance(v, bool) and str(v) != leave_out}
-    said = [_value_text(f) for f in facts(plain, {}, rendering)]
-    return ", ".join([s for s in said if s and len(s) <= 40][:limit])
+    lists = {k: v for k, v in record.items() if isinstance(v, list) and v and all(isinstance(x, str) for x in v)}
+    said = [_value_text(f) for f in facts({**lists, **plain}, {}, rendering)]
+    return ", ".join([s for s in said if s and len(s) <= 60][:limit])
 
 
 def _value_text(fact: Fact) -> str:

@@ -70,7 +70,7 @@ async def tell(
         return Told(text="That is done." if operation.writes else f"I find nothing for that: {_matter(operation)}.")
     if not listing:
         chosen = await _about(found, question, operation, embedder, arguments=arguments)
-        return Told(text=_sentence(chosen))
+        return Told(text=_sentence(chosen, arguments))
     rows = records_of(data)
     if not rows:
         return Told(text=_nothing(operation, data, arguments, rendering), rows=0)
@@ -80,8 +80,8 @@ async def tell(
         if not own:
             own = facts(kept[0], {}, rendering)
         chosen = await _about([f for f in own if f.value is not None], question, operation, embedder, arguments=arguments)
-        return Told(text=_sentence(chosen), rows=len(rows))
-    return Told(text=await _several(found, rows, kept, question, operation, embedder), rows=len(kept))
+        return Told(text=_sentence(chosen, arguments), rows=len(rows))
+    return Told(text=await _several(found, rows, kept, question, operation, embedder, arguments), rows=len(kept))
 
 
 def narrowed(rows: Sequence[Record], question: str, operation: Operation, today: date) -> list[Record]:
@@ -190,7 +190,7 @@ async def _about(
     given = {str(v).casefold() for v in arguments.values()}
     head = next((f for f in usable if _names(f) or str(f.value).casefold() in given), None)
     rest = [f for f in usable if f is not head and str(f.value).casefold() not in given]
-    if len(rest) <= WHOLE:
+    if len(rest) <= (MOST_VALUES if operation.derived else WHOLE):
         return [*([head] if head else []), *rest]
     hinted = [replace(f, hint=f.hint or _phrase_for(f, operation)) for f in found if f is not head and str(f.value).casefold() not in given]
     scores = await _weights(hinted, question, embedder)
@@ -248,15 +248,29 @@ def _phrase_for(fact: Fact, operation: Operation) -> str:
 def _names(fact: Fact) -> bool:
     """Whether a value says which record this is."""
     last = words_of(str(next((p for p in reversed(fact.path) if isinstance(p, str)), ""))).split()
-    return bool(last) and last[-1] in ("name", "title", "number", "reference", "ref", "code", "month", "plan", "product", "kind", "id")
+    return bool(last) and last[-1] in (
+        "name",
+        "title",
+        "no",
+        "number",
+        "reference",
+        "ref",
+        "code",
+        "month",
+        "plan",
+        "product",
+        "kind",
+        "id",
+    )
 
 
-def _sentence(chosen: Sequence[Fact]) -> str:
+def _sentence(chosen: Sequence[Fact], arguments: Mapping[str, Any]) -> str:
     """Values in a sentence: `For flight KX 12, the gate is 4 and the status is boarding.`"""
     head = chosen[0] if len(chosen) > 1 else None
+    led = head is not None and (_names(head) or str(head.value).casefold() in {str(v).casefold() for v in arguments.values()})
     said = [_clause(f) for f in (chosen[1:] if head else chosen)]
     joined = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
-    if head is not None and _names(head):
+    if head is not None and led:
         return f"For {_lower(head.label)} {head.text}, {joined}."
     if head is not None:
         said = [_clause(head), *said]
@@ -277,6 +291,8 @@ def _clause(fact: Fact) -> str:
         return f"it is {_lower(fact.label)} {fact.text}"
     if label.split()[-1] in _ADJECTIVES or re.fullmatch(r"[a-z]+(?:ed|en)", label):
         return f"{label}: {fact.text}"
+    if re.search(r"\b(?:on|until|till|at|by|from|since|for)$", label):
+        return f"{label} {fact.text.rstrip('.')}"
     many = re.search(r"(?<!s)s$", label) is not None and not re.search(r"\b(?:status|address|gas|basis|bonus|is)$", label)
     return f"the {label} {'are' if many else 'is'} {fact.text.rstrip('.')}"
 
@@ -286,11 +302,22 @@ def _lower(text: str) -> str:
 
 
 async def _several(
-    found: Sequence[Fact], rows: Sequence[Record], kept: Sequence[Record], question: str, operation: Operation, embedder: Embedder | None
+    found: Sequence[Fact],
+    rows: Sequence[Record],
+    kept: Sequence[Record],
+    question: str,
+    operation: Operation,
+    embedder: Embedder | None,
+    arguments: Mapping[str, Any],
 ) -> str:
     """Rows, one after the other, each with its name and the values that the question is about."""
     places = [_place(rows, r) for r in kept]
-    sample = [replace(f, hint=f.hint or _phrase_for(f, operation)) for f in found if _row_of(f) == places[0] and f.text != _row_name(f)]
+    given = {str(v).casefold() for v in arguments.values()}
+    sample = [
+        replace(f, hint=f.hint or _phrase_for(f, operation))
+        for f in found
+        if _row_of(f) == places[0] and f.text != _row_name(f) and str(f.value).casefold() not in given
+    ]
     scores = await weigh(sample, question, embedder) if len(sample) > WHOLE else [1.0] * len(sample)
     best = max(scores, default=0.0)
     close = CLOSE if best >= SURE else 2.0
