@@ -17,8 +17,8 @@ from frontdesk.domain.tenancy import TenantId
 from frontdesk.errors import FrontdeskError
 from frontdesk.store.database import SCHEMA, translated
 
-LARGE = 20_000
-"""Passages from which a tenant is searched by its own index."""
+LARGE = 10_000
+"""Passages from which a tenant is searched by its own index; `bench/search_scale.py` shows where the exact scan falls behind."""
 _logger = logging.getLogger("frontdesk.store")
 
 
