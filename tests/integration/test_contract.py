@@ -16,6 +16,8 @@ from langchain_openai import ChatOpenAI
 from .conftest import Talking
 from .server import ACME, GREETING, HUMAN, QUESTION, SECOND, chat, command, sse
 
+pytestmark = pytest.mark.timeout(400)
+
 
 def client(desk: Talking, key: str | None = None) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{desk.server.url}/v1", api_key=key or desk.key, max_retries=0)
