@@ -22,7 +22,7 @@ from frontdesk.domain.events import DraftRejected, Event, ModelPhrased
 from frontdesk.errors import ModelUnavailable, TooBusy
 from frontdesk.models.protocols import ChatRequest, LanguageModel
 
-SECONDS = 0.7
+SECONDS = 0.33
 """Longest wait for a sentence; the fact is at hand, so nobody waits for wording."""
 MOST_TOKENS = 60
 

@@ -63,6 +63,10 @@ FEATURES = (
 )
 
 
+REMEMBERED = 50_000
+"""Texts whose named alternatives are kept; units are asked about in every turn that finds them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """A question as the reader sees it."""
@@ -172,6 +176,8 @@ class Lexicon:
         self.frequency: dict[str, int] = {}
         self.groups: list[frozenset[str]] = []
         self.aliases: dict[str, set[str]] = {}
+        self._rarity: dict[str, float] = {}
+        self._named: dict[str, frozenset[str]] = {}
         kept = list(passages)
         for passage in kept:
             self._count(passage)
@@ -181,7 +187,10 @@ class Lexicon:
 
     def rarity(self, word: str) -> float:
         """Inverse document frequency of a stem, at least 0."""
-        return math.log(1 + (self.size + 0.5) / (self.frequency.get(word, 0) + 0.5))
+        known = self._rarity.get(word)
+        if known is None:
+            known = self._rarity[word] = math.log(1 + (self.size + 0.5) / (self.frequency.get(word, 0) + 0.5))
+        return known
 
     def unknown(self, words: frozenset[str]) -> float:
         """Share of the words' total rarity that stands nowhere in the tenant's knowledge, in [0, 1]."""
@@ -196,6 +205,14 @@ class Lexicon:
 
     def alternatives(self, text: str) -> frozenset[str]:
         """Names of alternatives that `text` mentions, or implies by a word that the documents place under a name."""
+        known = self._named.get(text)
+        if known is None:
+            if len(self._named) > REMEMBERED:
+                self._named.clear()
+            known = self._named[text] = self._alternatives(text)
+        return known
+
+    def _alternatives(self, text: str) -> frozenset[str]:
         words = content_words(text)
         flat = set(words)
         joined = " ".join(words)
