@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from frontdesk.desk import guardrails
 from frontdesk.desk.briefing import Briefing, Briefings
 from frontdesk.desk.draft import Draft, Sentence
-from frontdesk.desk.dynamic import CERTAIN, LIVELY, Attempt, Dynamic
+from frontdesk.desk.dynamic import CERTAIN, LIVELY, Attempt, Dynamic, Proposal
 from frontdesk.desk.faq import from_faq
 from frontdesk.desk.handoff import Category, hand_off
 from frontdesk.desk.intent import Intent
@@ -56,6 +56,8 @@ ANGRY = 0.6
 """Anger from which a reply without a good answer would only add to it: then a human takes over."""
 GIVES_UP = 2
 """Unanswered turns in a row after which the desk offers to pass the conversation on."""
+UNSIGNED = 0.65
+"""How sure a tool must be to ask a guest to sign in where documents have an answer."""
 RIVALRY = 0.6
 """By how much, in log-odds, live data is preferred to a document that answers about as well."""
 _LIVELINESS = (Route.ELICIT, Route.DYNAMIC, Route.KNOWLEDGE, Route.FAQ, Route.REFUSE)
@@ -175,7 +177,7 @@ class Desk:
             if proposal is None or proposal.score < CERTAIN:
                 async for event in self._look_up(briefing.tenant, briefing, part, intent, read):
                     yield event
-            if proposal is not None and proposal.score >= _bar(read):
+            if proposal is not None and proposal.score >= _bar(read, proposal):
                 attempt = await self._dynamic.carry_out(briefing, caller, conversation, proposal, message)
                 if not (asked and attempt.asks):  # one open question at a time
                     asked = asked or attempt.asks
@@ -256,7 +258,7 @@ def _or_whole(found: Answer, whole: Sequence[Answer]) -> Answer:
     return replace(whole[0], part=found.part) if surer else found
 
 
-def _bar(read: Sequence[Answer]) -> float:
+def _bar(read: Sequence[Answer], proposal: Proposal) -> float:
     """How sure a tool must be, the surer the better the documents answer the same question."""
     if not read:
         return 0.0
@@ -264,7 +266,8 @@ def _bar(read: Sequence[Answer]) -> float:
     if read[0].draft is None or nearest is None:
         return LIVELY
     odds = nearest.probability / max(1e-6, 1 - nearest.probability)
-    return max(LIVELY, 1 / (1 + math.exp(RIVALRY - 0.5 * math.log(max(odds, 1e-6)))))
+    least = UNSIGNED if proposal.unsigned else LIVELY
+    return max(least, 1 / (1 + math.exp(RIVALRY - 0.5 * math.log(max(odds, 1e-6)))))
 
 
 async def _carried(briefing: Briefing, attempt: Attempt) -> AsyncGenerator[Event]:

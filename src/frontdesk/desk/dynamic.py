@@ -94,6 +94,8 @@ class Proposal:
     text: str
     """The customer's words that it is for."""
     known: Mapping[str, Any] = field(default_factory=dict)
+    unsigned: bool = False
+    """The operation speaks of a customer's own records, and nobody is signed in."""
     focus: str = ""
     """The one sentence among them that is about the operation; empty when all are."""
     repeats: bool = False
@@ -282,7 +284,8 @@ class Dynamic:
         at_hand = pending is not None and bool(best.operation.required) and not missing(best.operation, known)
         score = min(SURE, best.score + SETTLED) if at_hand else best.score
         score = max(score, CERTAIN) if best.operation.writes and score >= LIVELY else score  # an order is no question for documents
-        return Proposal(operation=best.operation, score=score, text=text, known=known, focus=focus)
+        unsigned = best.operation.needs_customer and turn.caller.customer is None
+        return Proposal(unsigned=unsigned, operation=best.operation, score=score, text=text, known=known, focus=focus)
 
     async def _again(self, turn: _Turn, text: str) -> Proposal | None:
         """The last read once more, for "and for ...?", "the one before", "and now?" or another value of the same record."""
@@ -826,9 +829,10 @@ def _agrees_to_nothing(text: str) -> bool:
 
 
 def _sentences(text: str) -> list[str]:
-    """The text, and each of its sentences when it has several."""
+    """The text, and each of its sentences that asks or orders when it has several; a statement beside a question starts nothing."""
     found = [s.strip() for s in re.split(r"(?<=[.!?;])\s+|\n+", text) if len(content_words(s)) >= 2]
-    return [text, *found[:6]] if len(found) > 1 else [text]
+    wants = [s for s in found if _asks(s) or is_order(s) or re.search(r"\bplease\b", s.lower())]
+    return [text, *(wants or found)[:6]] if len(found) > 1 else [text]
 
 
 def _asks(message: str) -> bool:
