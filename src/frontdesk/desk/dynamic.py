@@ -830,7 +830,7 @@ def _agrees_to_nothing(text: str) -> bool:
 
 def _sentences(text: str) -> list[str]:
     """The text, and each of its sentences that asks or orders when it has several; a statement beside a question starts nothing."""
-    found = [s.strip() for s in re.split(r"(?<=[.!?;])\s+|\n+", text) if len(content_words(s)) >= 2]
+    found = [s.strip() for s in re.split(r"(?<=[.!?;:])\s+|\n+", text) if len(content_words(s)) >= 2]
     wants = [s for s in found if _asks(s) or is_order(s) or re.search(r"\bplease\b", s.lower())]
     return [text, *(wants or found)[:6]] if len(found) > 1 else [text]
 

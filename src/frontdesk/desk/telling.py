@@ -22,7 +22,7 @@ WHOLE = 4
 MOST_VALUES = 7
 SURE = 0.85
 """Weight from which a value is what was asked."""
-UNSURE = 0.45
+UNSURE = 0.35
 """Weight from which the best value for one clause of a question is told too."""
 CLOSE = 0.45
 """Values this much behind the best one are told beside it."""
@@ -199,7 +199,9 @@ async def _about(
     chosen = [f for f in hinted if f in chosen or any(_belong(f, c) for c in chosen)]
     sure = best >= SURE and any(f.value is not None for f in chosen)
     if not sure:
-        chosen = [*chosen, *[f for f in hinted if f not in chosen and f.value is not None][: MOST_VALUES - len(chosen)]]
+        states = [f for f in hinted if f not in chosen and f.value is not None and _is_state(f)]
+        others = [f for f in hinted if f not in chosen and f not in states and f.value is not None]
+        chosen = [*chosen, *[*states, *others][: MOST_VALUES - len(chosen)]]
         chosen = [f for f in hinted if f in chosen and f.value is not None] or chosen
     elif re.match(r"\s*(?:is|are|has|have|did|does|do|was|were|will|can)\b|.*\b(?:still|yet|already)\b", question.lower()):
         chosen += [f for f in hinted if f not in chosen and f.value is not None and _is_state(f)][:1]
@@ -212,11 +214,12 @@ async def _weights(found: Sequence[Fact], question: str, embedder: Embedder | No
     clauses = [c for c in re.split(r"[?.;,]\s+|\band\b|\bplus\b", question) if len(c.split()) >= 2]
     if not 2 <= len(clauses) <= 5:
         return scores
+    best = max(SURE, *scores)
     for clause in clauses:
         own = await weigh(found, clause, embedder)
         top = max(own)
         if top >= UNSURE:
-            scores = [max(s, SURE if o >= top - CLOSE / 3 else s) for s, o in zip(scores, own, strict=True)]
+            scores = [max(s, best if o >= top - CLOSE / 3 else s) for s, o in zip(scores, own, strict=True)]
     return scores
 
 

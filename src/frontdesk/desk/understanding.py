@@ -23,7 +23,7 @@ _QUESTION = re.compile(
 )
 _JOINED = re.compile(
     r"\s*(?:,|;|\s+and|\s+plus|\s+&|,\s*and|\?\s*and)\s+(?:also\s+|then\s+)?"
-    r"(?=(?:how (?:much|many|long|often|do|does|can|soon|far|old)|what(?:'s| is| are| do| does| would| will)?|whats|when(?:'s| is| do| does| will)?|where|which|who|why|"
+    r"(?=(?:how (?:much|many|long|often|do|does|can|soon|far|old)|what(?:'s| is| are| do| does| would| will| an?| the| my)?|whats|when(?:'s| is| do| does| will)?|where|which|who|why|"
     r"can (?:i|we|you|he|she|they|my)|could (?:i|we|you)|do (?:i|we|you|they)|does (?:it|that|the|my)|is (?:it|there|that|my)|are (?:there|you|they|we)|will (?:i|you|it|they))\b)",
     re.IGNORECASE,
 )
