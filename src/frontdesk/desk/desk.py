@@ -50,14 +50,16 @@ SURE = 0.8
 DOUBTFUL = 0.5
 FORGED = "refuse/forged"
 """Name of the intent of a message that pretends to be the system, the assistant or a tool."""
+AGAIN = 0.4
+"""What is left of a unit's chance to answer a follow-up when the desk has just said it."""
 ALONE = 0.65
 """The same for a unit on its own merit, where many alike share the chance."""
 ANGRY = 0.6
 """Anger from which a reply without a good answer would only add to it: then a human takes over."""
 GIVES_UP = 2
 """Unanswered turns in a row after which the desk offers to pass the conversation on."""
-UNSIGNED = 0.65
-"""How sure a tool must be to ask a guest to sign in where documents have an answer."""
+UNREADY = 0.65
+"""How sure a tool must be where it would have to ask first and documents have an answer."""
 RIVALRY = 0.6
 """By how much, in log-odds, live data is preferred to a document that answers about as well."""
 _LIVELINESS = (Route.ELICIT, Route.DYNAMIC, Route.KNOWLEDGE, Route.FAQ, Route.REFUSE)
@@ -147,13 +149,6 @@ class Desk:
         async for event in _say(draft):
             yield event
 
-    async def _settled(self, briefing: Briefing, conversation: Conversation, message: str, intent: Intent) -> bool:
-        """Whether there is nothing to look up. A doubtful wish for a human is none when a tool does what is wanted."""
-        if intent.name in ("refuse/emergency", FORGED) or _insists(conversation, message, intent):
-            return True
-        doubtful = intent.confidence < DOUBTFUL and intent.anger < DOUBTFUL
-        return intent.route is Route.HANDOFF and not (doubtful and await self._dynamic.serves(briefing, message))
-
     async def _answer_parts(
         self, briefing: Briefing, caller: Caller, conversation: Conversation, message: str, intent: Intent, answers: list[Answer]
     ) -> AsyncGenerator[Event]:
@@ -184,6 +179,12 @@ class Desk:
                     for event in attempt.events:
                         yield event
                     answers.append(Answer(part=part, draft=attempt.draft))
+                    if proposal.rest and not attempt.asks:
+                        other = replace(part, text=proposal.rest, readings=(proposal.rest, f"{proposal.focus} {proposal.rest}"))
+                        found: list[Answer] = []
+                        async for event in self._look_up(briefing.tenant, briefing, other, intent, found):
+                            yield event
+                        answers += [a for a in found if a.draft is not None]
                     continue
             answers += [_or_whole(found, whole) for found in read]
 
@@ -202,6 +203,8 @@ class Desk:
     async def _needs_human(self, briefing: Briefing, message: str, intent: Intent) -> bool:
         """Whether the wish for a human is the matter, and not a word in a question that the sources answer."""
         if intent.route is not Route.HANDOFF:
+            return False
+        if intent.confidence < DOUBTFUL and intent.anger < DOUBTFUL and await self._dynamic.serves(briefing, message):
             return False
         if intent.confidence >= SURE or intent.anger > 0.5 or len(guardrails.content_words(message)) < 5:
             return True
@@ -226,6 +229,8 @@ class Desk:
                     )
                 words = briefing if line is tenant else await self._briefings.of(line)
                 ranked += await self._reader.read(question, [h.passage for h in hits], words.lexicon)
+            if part.follow_up:
+                ranked = [replace(e, probability=e.probability * AGAIN) if e.unit.quote.strip() in part.told else e for e in ranked]
             ranked.sort(key=lambda e: -e.probability)
             if ranked and (best is None or ranked[0].probability > best[1][0].probability + 0.02):
                 best = question, ranked
@@ -266,7 +271,7 @@ def _bar(read: Sequence[Answer], proposal: Proposal) -> float:
     if read[0].draft is None or nearest is None:
         return LIVELY
     odds = nearest.probability / max(1e-6, 1 - nearest.probability)
-    least = UNSIGNED if proposal.unsigned else LIVELY
+    least = UNREADY if proposal.unready else LIVELY
     return max(least, 1 / (1 + math.exp(RIVALRY - 0.5 * math.log(max(odds, 1e-6)))))
 
 

@@ -45,7 +45,7 @@ from frontdesk.desk.guardrails import content_words, stem
 from frontdesk.desk.intent import Intent
 from frontdesk.desk.subjects import foreign_id, other_subject
 from frontdesk.desk.telling import tell
-from frontdesk.desk.understanding import Part, leans_on_history
+from frontdesk.desk.understanding import Part, clauses_of, leans_on_history
 from frontdesk.domain.conversation import Conversation, Pending, Route, Speaker, ToolCall
 from frontdesk.domain.events import Event, SlotFilled, SlotRequested, ToolCalled
 from frontdesk.domain.tenancy import Caller, Tenant
@@ -66,6 +66,8 @@ POSSIBLE = 0.25
 """Score from which an operation is thought of at all."""
 SETTLED = 0.25
 """What an operation gains when everything it needs is already on the table."""
+LEANING = 0.75
+"""What a follow-up to an answer from documents counts as a matter of its own."""
 SLIGHT = 0.1
 """Lead by which the operation of an earlier turn wins over one that the words alone suggest."""
 LIVELY = 0.42
@@ -94,8 +96,10 @@ class Proposal:
     text: str
     """The customer's words that it is for."""
     known: Mapping[str, Any] = field(default_factory=dict)
-    unsigned: bool = False
-    """The operation speaks of a customer's own records, and nobody is signed in."""
+    unready: bool = False
+    """Nothing can be called yet: somebody has to sign in first, or to say more."""
+    rest: str = ""
+    """What else the same words ask, for other sources."""
     focus: str = ""
     """The one sentence among them that is about the operation; empty when all are."""
     repeats: bool = False
@@ -267,12 +271,13 @@ class Dynamic:
 
     async def _fresh(self, turn: _Turn, text: str, part: Part, conversation: Conversation) -> Proposal | None:
         """The best operation for the words, or for the one sentence of them that is about one; one that acts only when they are an order."""
-        orders = (is_order(part.text) or is_order(text)) and not _agrees_to_nothing(part.text)
+        idle = _agrees_to_nothing(part.text)
+        orders = (is_order(part.text) or is_order(text)) and not idle
         best: Choice | None = None
         focus = ""
         for said in _sentences(text):
             ranked = await turn.box.selector.rank(said, today=turn.today)
-            ranked = [c for c in ranked if not c.operation.writes or orders or _wishes(part.text, c)]
+            ranked = [c for c in ranked if not c.operation.writes or orders or (not idle and _wishes(part.text, c))]
             close = [c for c in ranked[:3] if c.margin >= ranked[0].margin - CLOSE_RIVAL or c is ranked[0]]
             found = max(close, key=lambda c: c.score, default=None)
             if found is not None and (best is None or found.score > best.score):
@@ -284,8 +289,24 @@ class Dynamic:
         at_hand = pending is not None and bool(best.operation.required) and not missing(best.operation, known)
         score = min(SURE, best.score + SETTLED) if at_hand else best.score
         score = max(score, CERTAIN) if best.operation.writes and score >= LIVELY else score  # an order is no question for documents
+        if part.follow_up and not _was_live(turn.conversation):
+            score *= LEANING
         unsigned = best.operation.needs_customer and turn.caller.customer is None
-        return Proposal(unsigned=unsigned, operation=best.operation, score=score, text=text, known=known, focus=focus)
+        given = best.features.get("open", 0.0) == 0
+        return Proposal(
+            unready=unsigned or not (given or best.operation.needs_customer),
+            rest=self._rest(text, focus),
+            operation=best.operation,
+            score=score,
+            text=text,
+            known=known,
+            focus=focus,
+        )
+
+    def _rest(self, text: str, focus: str) -> str:
+        """The other clauses that ask something, when one clause is the operation's matter."""
+        others = [c for c in clauses_of(text) if c not in focus and focus not in c and _asks(c)] if focus else []
+        return " ".join(others)
 
     async def _again(self, turn: _Turn, text: str) -> Proposal | None:
         """The last read once more, for "and for ...?", "the one before", "and now?" or another value of the same record."""
@@ -830,7 +851,7 @@ def _agrees_to_nothing(text: str) -> bool:
 
 def _sentences(text: str) -> list[str]:
     """The text, and each of its sentences that asks or orders when it has several; a statement beside a question starts nothing."""
-    found = [s.strip() for s in re.split(r"(?<=[.!?;:])\s+|\n+", text) if len(content_words(s)) >= 2]
+    found = [c for c in clauses_of(text) if len(content_words(c)) >= 2]
     wants = [s for s in found if _asks(s) or is_order(s) or re.search(r"\bplease\b", s.lower())]
     return [text, *(wants or found)[:6]] if len(found) > 1 else [text]
 
@@ -875,6 +896,11 @@ def _last_read(turn: _Turn) -> tuple[ToolCall, Operation, bool] | None:
         if operation is not None and not operation.writes and call.name != turn.briefing.tenant.profile.get("operation"):
             return call, operation, recent
     return None
+
+
+def _was_live(conversation: Conversation) -> bool:
+    spoken = [u for u in conversation.utterances if u.speaker is Speaker.DESK]
+    return bool(spoken) and spoken[-1].route in (Route.DYNAMIC, Route.ELICIT)
 
 
 def _question_before(turn: _Turn) -> str:

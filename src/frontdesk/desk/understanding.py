@@ -37,6 +37,10 @@ _POINTING = re.compile(
     r"\b(?:it|its|that|those|these|this|they|them|their|one|ones|he|she|his|her|there|then|the (?:first|second|third|fourth|last|other|same|latter|former) ?(?:one)?|both|either|instead|else)\b",
     re.IGNORECASE,
 )
+_ONLY_JOINED = re.compile(r"^(?:\w+[,.!]?\s+)?(?:and|but|or|so)\b(?! (?:for|with|on|in|if|to|from|at|as|what if)\b)", re.IGNORECASE)
+"""Begins with "and" and the like, which alone leaves nothing unsaid."""
+WHOLE_WORDS = 3
+"""With more words that carry meaning a question says what it is about."""
 _OTHERS = re.compile(r"^\W*(?:and |what about |how about )*(?:the )?(?:others?|other (?:one|ones|two|three)|rest)\W*$", re.IGNORECASE)
 
 
@@ -49,6 +53,8 @@ class Part:
     context: str = ""
     """What the customer said around the question, in the same message."""
     follow_up: bool = False
+    told: str = ""
+    """What the desk said last: a follow-up is seldom answered by the same words again."""
 
 
 def parts_of(message: str, conversation: Conversation, lexicon: Lexicon) -> tuple[Part, ...]:
@@ -57,7 +63,15 @@ def parts_of(message: str, conversation: Conversation, lexicon: Lexicon) -> tupl
     parts = []
     for text in _each_other(questions, conversation, lexicon):
         readings = _readings(text, context, conversation, lexicon)
-        parts.append(Part(text=text, readings=readings, context=context, follow_up=readings != (f"{context} {text}".strip(),)))
+        parts.append(
+            Part(
+                text=text,
+                readings=readings,
+                context=context,
+                follow_up=readings != (f"{context} {text}".strip(),),
+                told=_last_reply(conversation),
+            )
+        )
     return tuple(parts)
 
 
@@ -75,6 +89,12 @@ def _separate(message: str) -> tuple[list[str], str]:
     if len(asked) <= 1:
         return [flat], ""
     return _merge_weak(asked), " ".join(t for t in told if content_words(t))
+
+
+def clauses_of(text: str) -> list[str]:
+    """The sentences of a text, and what they join with "and", "plus" or a comma before another question; in order."""
+    found = [p.strip(" ,;") for s in re.split(r"(?<=[.!?;:])\s+|\n+", text) for p in _JOINED.split(s) if p]
+    return [c for c in found if content_words(c)]
 
 
 def _merge_weak(asked: Sequence[str]) -> list[str]:
@@ -118,11 +138,10 @@ def _each_other(questions: Sequence[str], conversation: Conversation, lexicon: L
 def leans_on_history(text: str) -> bool:
     """Whether a message cannot be understood without what was said before."""
     words = set(content_words(text))
-    if _ELLIPTIC.search(text.strip()):
+    joined = _ELLIPTIC.search(text.strip())
+    if len(words) <= 2 or (joined and (len(words) <= WHOLE_WORDS or not _ONLY_JOINED.search(text.strip()))):
         return True
-    if len(words) <= 2:
-        return True
-    return bool(_POINTING.search(text)) and len(words) <= 6
+    return bool(_POINTING.search(text)) and len(words) <= WHOLE_WORDS
 
 
 def _last_question(conversation: Conversation) -> str:
