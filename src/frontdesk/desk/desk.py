@@ -19,7 +19,7 @@ from frontdesk.desk.handoff import Category, hand_off
 from frontdesk.desk.intent import Intent
 from frontdesk.desk.knowledge import from_documents
 from frontdesk.desk.phrasing import Phrasing
-from frontdesk.desk.reading import Evidence, Question, Reader
+from frontdesk.desk.reading import Evidence, Question, Reader, together
 from frontdesk.desk.understanding import Part, parts_of
 from frontdesk.desk.units import UnitKind
 from frontdesk.domain.conversation import Conversation, Route
@@ -60,6 +60,8 @@ GIVES_UP = 2
 """Unanswered turns in a row after which the desk offers to pass the conversation on."""
 UNREADY = 0.65
 """How sure a tool must be where it would have to ask first and documents have an answer."""
+AT_HAND = 0.35
+"""How sure a tool must be where it only has to read and no document has an answer."""
 RIVALRY = 0.6
 """By how much, in log-odds, live data is preferred to a document that answers about as well."""
 _LIVELINESS = (Route.ELICIT, Route.DYNAMIC, Route.KNOWLEDGE, Route.FAQ, Route.REFUSE)
@@ -229,6 +231,8 @@ class Desk:
                     )
                 words = briefing if line is tenant else await self._briefings.of(line)
                 ranked += await self._reader.read(question, [h.passage for h in hits], words.lexicon)
+            if tenant.lines:
+                ranked = together(ranked)
             if part.follow_up:
                 ranked = [replace(e, probability=e.probability * AGAIN) if e.unit.quote.strip() in part.told else e for e in ranked]
             ranked.sort(key=lambda e: -e.probability)
@@ -269,7 +273,7 @@ def _bar(read: Sequence[Answer], proposal: Proposal) -> float:
         return 0.0
     nearest = read[0].nearest
     if read[0].draft is None or nearest is None:
-        return LIVELY
+        return LIVELY if proposal.unready or proposal.operation.writes else AT_HAND
     odds = nearest.probability / max(1e-6, 1 - nearest.probability)
     least = UNREADY if proposal.unready else LIVELY
     return max(least, 1 / (1 + math.exp(RIVALRY - 0.5 * math.log(max(odds, 1e-6)))))

@@ -72,7 +72,7 @@ SLIGHT = 0.1
 """Lead by which the operation of an earlier turn wins over one that the words alone suggest."""
 LIVELY = 0.42
 """Score from which a message counts as being about an operation."""
-CLOSE_RIVAL = 0.7
+CLOSE_RIVAL = 1.0
 """Operations this close in rank are told apart by how likely each is the matter at all."""
 CERTAIN = 0.9
 """Score from which documents are not even asked."""
@@ -278,7 +278,7 @@ class Dynamic:
         for said in _sentences(text):
             ranked = await turn.box.selector.rank(said, today=turn.today)
             ranked = [c for c in ranked if not c.operation.writes or orders or (not idle and _wishes(part.text, c))]
-            close = [c for c in ranked[:3] if c.margin >= ranked[0].margin - CLOSE_RIVAL or c is ranked[0]]
+            close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
             found = max(close, key=lambda c: c.score, default=None)
             if found is not None and (best is None or found.score > best.score):
                 best, focus = found, said if said != text else ""

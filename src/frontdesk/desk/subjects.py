@@ -15,8 +15,10 @@ _RELATIONS = (
     "granddaughter|grandmother|grandfather|granny|grandma|grandpa|uncle|aunt|cousin|nephew|niece|friend|mate|neighbour|neighbor|"
     "colleague|coworker|co-worker|boss|manager|flatmate|roommate|tenant|landlord|employee|assistant|ex"
 )
+_CLOSE = "wife|husband|spouse|partner|girlfriend|boyfriend|son|daughter|child|mother|mum|mom|father|dad|brother|sister|grandson|granddaughter|friend|mate|colleague|cousin|ex"
+"""People whose matters somebody looks after; "for my landlord" only says what a thing is for."""
 _OF_RELATION = re.compile(
-    rf"\b(?:my|our|his|her|their|the) (?:{_RELATIONS})(?:'s|’s|s'|s’)\s+\w+|\b(?:for|of|about|by|behalf of) (?:my|our|a|his|her|their) (?:{_RELATIONS})\b|"
+    rf"\b(?:my|our|his|her|their|the) (?:{_RELATIONS})(?:'s|’s|s'|s’)\s+\w+|\b(?:for|of|about|by|behalf of) (?:my|our|a|his|her|their) (?:{_CLOSE})\b|"
     rf"\b(?:does|did|has|is|will|can) (?:my|our) (?:{_RELATIONS})\b|\b(?:on|in) behalf of\b|\bin \w+['’]s name\b|"
     rf"\bmy (?:{_RELATIONS}) (?:[A-Z]\w+ )*(?:booked|ordered|bought|has|had|wants|asked|earns|owns|lost)\b|"
     r"\b(?:his|her|their) (?:\w+ )?(?:number|id|account|order|booking|balance|card|claim|payslip|salary|contract|policy|data|name|details)\b"
