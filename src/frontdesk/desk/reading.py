@@ -13,7 +13,7 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.resources import files
 
@@ -63,6 +63,8 @@ FEATURES = (
 )
 
 
+RIVALS = 12
+"""Units whose chances are weighed against each other when several tenants are read together."""
 REMEMBERED = 50_000
 """Texts whose named alternatives are kept; units are asked about in every turn that finds them."""
 
@@ -506,6 +508,14 @@ class ReadingModel:
             if i + 1 < len(self.layers):
                 x = np.maximum(x, 0.0)
         return choice(x[:, 0])[:-1]
+
+
+def together(ranked: Sequence[Evidence]) -> list[Evidence]:
+    """Evidence from several tenants as if it had been read at once: each unit's own merit, against all the others and nothing."""
+    odds = [e.alone / max(1e-9, 1.0 - e.alone) for e in ranked]
+    # As many rivals as one tenant has, or a front door would never be sure of anything.
+    total = 1.0 + sum(sorted(odds, reverse=True)[:RIVALS])
+    return [replace(e, probability=o / total) for e, o in zip(ranked, odds, strict=True)]
 
 
 def choice(scores: NDArray[np.float64]) -> NDArray[np.float64]:
