@@ -83,11 +83,11 @@ async def test_an_answer_may_give_more_than_was_asked():
 
 
 async def test_a_correction_in_the_same_message_wins():
-    assert (await heard("3 seats. no wait, 4", asked="seats")).values["seats"] == 4
+    assert (await heard("3 seats, oops, make it 4", asked="seats")).values["seats"] == 4
 
 
 async def test_a_correction_changes_what_was_known():
-    got = await heard("sorry, I meant the Scala, not Rialto", known={"cinema": "Rialto", "seats": 2})
+    got = await heard("no, I mean the Scala rather than Rialto", known={"cinema": "Rialto", "seats": 2})
     assert got.values == {"cinema": "Scala", "seats": 2}
     assert got.fresh == {"cinema": "Scala"}
 

@@ -16,7 +16,7 @@ _RELATIONS = (
     "colleague|coworker|co-worker|boss|manager|flatmate|roommate|tenant|landlord|employee|assistant|ex"
 )
 _CLOSE = "wife|husband|spouse|partner|girlfriend|boyfriend|son|daughter|child|mother|mum|mom|father|dad|brother|sister|grandson|granddaughter|friend|mate|colleague|cousin|ex"
-"""People whose matters somebody looks after; "for my landlord" only says what a thing is for."""
+"""People whose matters somebody looks after; "for my tax adviser" only says what a thing is for."""
 _OF_RELATION = re.compile(
     rf"\b(?:my|our|his|her|their|the) (?:{_RELATIONS})(?:'s|’s|s'|s’)\s+\w+|\b(?:for|of|about|by|behalf of) (?:my|our|a|his|her|their) (?:{_CLOSE})\b|"
     rf"\b(?:does|did|has|is|will|can) (?:my|our) (?:{_RELATIONS})\b|\b(?:on|in) behalf of\b|\bin \w+['’]s name\b|"

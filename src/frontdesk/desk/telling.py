@@ -224,7 +224,7 @@ async def _weights(found: Sequence[Fact], question: str, embedder: Embedder | No
 
 
 def _belong(fact: Fact, chosen: Fact) -> bool:
-    """Values of one thing in parts, such as `next expiry` and `points expiring`, or two members of one record inside the answer."""
+    """Values of one thing in parts, such as `opening day` and `opening hours`, or two members of one record inside the answer."""
     nested = len(fact.path) > 1 and fact.path[:-1] == chosen.path[:-1] and isinstance(fact.path[-2], str)
     return nested or bool(_roots(fact) & _roots(chosen))
 

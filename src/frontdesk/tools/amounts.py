@@ -97,7 +97,7 @@ def _suits(reader: Reader, argument: Argument, number: Number) -> float | None:
 
 
 _RATE = re.compile(r"\s*(?:a|an|per|each|every|/)\s*(?:hour|day|week|fortnight|month|year|annum|head|person|night|piece|unit)\b")
-"""What follows an amount that recurs: "500 a week" is no number of weeks."""
+"""What follows an amount that recurs: "30 a month" is no number of months."""
 
 
 def _is_money(argument: Argument) -> bool:

@@ -132,16 +132,16 @@ class Selector:
 
 
 RANK: Mapping[str, float] = {
-    "nearest": 1.148, "middle": 1.143, "lead": 1.421, "words": 1.314, "word_lead": 1.475, "values": 1.287, "codes": 0.698,
-    "personal": 0.881, "order_write": 0.649, "order_read": -0.649, "wonder_write": -0.239, "wonder_read": 0.239, "ask_write": -1.422,
-    "own_verb": 0.389,
+    "nearest": 1.197, "middle": 1.195, "lead": 1.485, "words": 1.398, "word_lead": 1.545, "values": 1.14, "codes": 0.447,
+    "personal": 0.717, "order_write": 0.642, "order_read": -0.642, "wonder_write": -0.279, "wonder_read": 0.279, "ask_write": -1.324,
+    "own_verb": 0.365,
 }  # fmt: skip
 """Which operation, given that it is one. Fitted by `python -m bench.tools_selection`."""
 ABOUT: Mapping[str, float] = {
-    "bias": -2.398, "nearest": 1.937, "middle": 1.475, "lead": -0.086, "words": 0.649, "word_lead": -0.289, "values": 0.995,
-    "codes": 1.511, "defines": -1.073, "live": 1.212, "mine": 0.73, "short": -0.267, "personal": 1.075, "order_write": 1.604,
-    "order_read": 0.143, "wonder_write": -1.047, "wonder_read": -0.477, "ask_write": -0.089, "own_verb": 0.027, "gap": 0.428,
-    "explained": 1.236, "left": -4.281, "open": -0.838, "rule": -1.707, "long": -1.367,
+    "bias": -2.142, "nearest": 1.677, "middle": 1.336, "lead": 0.083, "words": 0.671, "word_lead": -0.151, "values": 0.524,
+    "codes": 1.28, "defines": -1.132, "live": 1.413, "mine": 0.686, "short": -0.32, "personal": 1.057, "order_write": 1.492,
+    "order_read": -0.162, "wonder_write": -1.045, "wonder_read": -0.359, "ask_write": -0.037, "own_verb": -0.073, "gap": 0.343,
+    "explained": 1.019, "left": -4.059, "open": -0.529, "rule": -1.523, "long": -1.356,
 }  # fmt: skip
 """Whether a message is about its best operation at all. Fitted by the same."""
 
