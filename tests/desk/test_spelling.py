@@ -15,7 +15,7 @@ DICTIONARY = frozenset(
         "contactless",
         "working",
         "card",
-        "cello",
+        "violin",
         "the",
         "overdraft",
         "interest",
@@ -48,7 +48,7 @@ def test_a_mistyped_word_becomes_the_one_that_was_meant(typed: str, meant: str) 
     assert corrected == meant or (typed == "chekc" and corrected in ("cheque", "check"))
 
 
-@pytest.mark.parametrize("text", ["my cello", "Ysolde Brackwater", "KX 214", "order 12ab", "don't"])
+@pytest.mark.parametrize("text", ["my violin", "Ysolde Brackwater", "AB 731", "order 12ab", "don't"])
 def test_words_of_the_dictionary_names_and_codes_stay_as_they_are(text: str) -> None:
     assert Spelling(TEXTS, knows).corrected(text) == text
 

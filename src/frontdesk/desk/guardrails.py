@@ -244,7 +244,7 @@ def _amounts(text: str) -> dict[tuple[str, str], str]:
 
 
 def _names(sentence: str) -> list[str]:
-    """Capitalised words that do not merely begin the sentence, and codes such as "MED-2"."""
+    """Capitalised words that do not merely begin the sentence, and codes such as "AB-12"."""
     words = list(_WORD.finditer(sentence))
     return [m[0] for i, m in enumerate(words) if (i > 0 and m[0][0].isupper() and m[0].lower() not in STOP and m[0] not in ("I", "I'm"))]
 

@@ -1,7 +1,7 @@
 """Amounts, times and ranges as they stand in text, comparable across notations. Knows units, never meanings; refuses to guess a unit.
 
 quantities("3 and a half years")        -> (Quantity(value=1277.5, dimension=TIME, ...),)
-span_of("14 days to 3 hours before")    -> Span(low=0.125, high=14.0, dimension=TIME)
+spans("6 days to 12 hours before")     -> (Span(low=0.5, high=6.0, dimension=TIME),)
 """
 
 from __future__ import annotations

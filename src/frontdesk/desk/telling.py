@@ -268,7 +268,7 @@ def _names(fact: Fact) -> bool:
 
 
 def _sentence(chosen: Sequence[Fact], arguments: Mapping[str, Any]) -> str:
-    """Values in a sentence: `For flight KX 12, the gate is 4 and the status is boarding.`"""
+    """Values in a sentence: `For parcel 12, the shelf is 4 and the status is arrived.`"""
     head = chosen[0] if len(chosen) > 1 else None
     led = head is not None and (_names(head) or str(head.value).casefold() in {str(v).casefold() for v in arguments.values()})
     said = [_clause(f) for f in (chosen[1:] if head else chosen)]

@@ -1,6 +1,6 @@
 """Passages taken apart into the smallest things that can be quoted: an approved answer, a sentence, a table cell. Invents no wording.
 
-A unit knows where it stands (headings, row, column), because "€55" alone answers nothing.
+A unit knows where it stands (headings, row, column), because "£7" alone answers nothing.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _cells(passage: Passage, table: Table) -> Iterator[Unit]:
 def row_label(table: Table, row: tuple[str, ...]) -> tuple[str, int]:
     """What names a row, and where its values begin.
 
-    Usually the first cell; when it repeats in other rows, the second cell belongs to the name too (such as "Overnight | hotel").
+    Usually the first cell; when it repeats in other rows, the second cell belongs to the name too (such as "Weekend | morning").
     """
     first = row[0].strip()
     repeated = sum(1 for other in table.rows if other[0].strip() == first) > 1

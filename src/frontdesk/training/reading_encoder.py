@@ -3,7 +3,7 @@
     python -m frontdesk.training.reading_encoder                    # all companies, writes the adapter
     python -m frontdesk.training.reading_encoder --hold 0/4 --out X # a quarter of the companies held out and reported
 
-The base encoder is trained on pairs that say the same thing in like words; a customer's "buggy" and a rule's "pushchair" are far apart
+The base encoder is trained on pairs that say the same thing in like words; a customer's "telly" and a rule's "television set" are far apart
 in it. Contrastive learning on invented companies (`desk/reading_set`) brings question and proof together: for each question one right
 unit against the units that the base encoder finds most alike, and against those of the other questions of the batch. Only low-rank
 updates of the linear layers are learnt (LoRA, Hu et al. 2021), so what is shipped is small and the base model stays as it is.
