@@ -1,6 +1,6 @@
 """Amounts, times and ranges as they stand in text, comparable across notations. Knows units, never meanings; refuses to guess a unit.
 
-quantities("3 and a half years")        -> (Quantity(value=1277.5, dimension=TIME, ...),)
+quantities("4 and a half months")       -> (Quantity(value=136.97, dimension=TIME, ...),)
 spans("6 days to 12 hours before")     -> (Span(low=0.5, high=6.0, dimension=TIME),)
 """
 
