@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import snowballstemmer
@@ -197,13 +197,12 @@ def plays_a_role(message: str) -> bool:
     return _ROLE.search(message) is not None
 
 
-def objection(sentence: str, proofs: Sequence[str], *, known: Iterable[str] = ()) -> str | None:
+def objection(sentence: str, proofs: Sequence[str]) -> str | None:
     """Why `sentence` may not be said, or None.
 
     Args:
         sentence: one sentence of a draft.
         proofs: verbatim texts that may prove it; one of them alone must carry all of its amounts.
-        known: words that need no proof, such as the company's name or the customer's own words.
     """
     if len(sentence) > LONGEST_SENTENCE:
         return "too long"
@@ -212,20 +211,20 @@ def objection(sentence: str, proofs: Sequence[str], *, known: Iterable[str] = ()
     for link in _LINK.findall(sentence):
         if not any(link.rstrip(".,;)") in proof for proof in proofs):
             return f"link {link} stands in no source"
-    best = min((_against(sentence, proof, frozenset(stem(w) for k in known for w in _WORD.findall(k))) for proof in proofs), key=len)
+    best = min((_against(sentence, proof) for proof in proofs), key=len)
     return best or None
 
 
-def _against(sentence: str, proof: str, known: frozenset[str]) -> str:
+def _against(sentence: str, proof: str) -> str:
     stated = _amounts(proof)
     for key, text in _amounts(sentence).items():
         if key not in stated:
             return f"{text} stands in no source"
     words = set(content_words(proof))
     for name in _names(sentence):
-        if stem(name) not in words and stem(name) not in known:
+        if stem(name) not in words:
             return f"{name} stands in no source"
-    mine = [w for w in content_words(sentence) if w not in known]
+    mine = content_words(sentence)
     if mine:
         covered = sum(1 for w in mine if w in words) / len(mine)
         if covered < 0.7:

@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, cast
@@ -52,13 +52,7 @@ class Phrasing:
             phrased = await self._one(self._model, question, sentence) if sentence.stiff else Phrased(sentence=sentence)
             sentences.append(phrased.sentence)
             events.extend(phrased.events)
-        return Draft(
-            route=draft.route,
-            sentences=tuple(sentences),
-            confidence=draft.confidence,
-            citations=draft.citations,
-            calls=draft.calls,
-        ), events
+        return replace(draft, sentences=tuple(sentences)), events
 
     async def _one(self, model: LanguageModel, question: str, fact: Sentence) -> Phrased:
         begun = time.monotonic()
