@@ -20,6 +20,7 @@ FrontdeskError
 │   ├── ModelUnavailable     the language or embedding model did not answer in time
 │   ├── ModelMissing         a model file cannot be fetched; names every source tried
 │   └── ToolUnavailable      a tenant's API is down, slow or answers nonsense
+├── TrainingFailed           a training run cannot go on; says why and what to change        (exit 1)
 └── PortInUse                the address is taken                                            (exit 1)
 """
 
@@ -168,6 +169,12 @@ class ToolUnavailable(Unavailable):
     """A tenant's API is down, slow, or answers something that its document does not allow."""
 
     code = "tool_unavailable"
+
+
+class TrainingFailed(FrontdeskError):
+    """A training run cannot go on: the loss is no number, memory or disk ran out, a worker died."""
+
+    code = "training_failed"
 
 
 class PortInUse(FrontdeskError):
