@@ -92,6 +92,12 @@ async def gather(
     return Gathered(values=values, fresh=fresh, problems=problems)
 
 
+def is_telling(operation: Operation, name: str) -> bool:
+    """Whether an argument takes something more definite than free words."""
+    argument = operation.argument(name)
+    return argument is not None and kind_of(argument) != "words"
+
+
 def missing(operation: Operation, values: Mapping[str, Any]) -> list[Argument]:
     """Required arguments without a value, in the order in which they are asked for: what narrows the matter down before amounts."""
     return [a for a in operation.required if a.name not in values]

@@ -1,0 +1,123 @@
+"""The calls themselves, and what is said of their answers. A write is made once, with a key of its own, and stands in the audit trail.
+
+Values stand in a reply only as the platform rendered them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from frontdesk.desk.draft import Draft, Sentence
+from frontdesk.desk.matter import Attempt, Matter, action_of, details_of, plainly
+from frontdesk.desk.telling import tell
+from frontdesk.domain.conversation import Route, ToolCall
+from frontdesk.domain.events import ToolCalled
+from frontdesk.tools.builtin import builtin_operations
+from frontdesk.tools.calling import Failure, ToolOutcome
+from frontdesk.tools.operation import Operation
+from frontdesk.tools.rendering import money, render
+
+_UNSURE = frozenset({Failure.SLOW, Failure.DOWN, Failure.FAULT, Failure.NOT_JSON, Failure.TOO_LARGE})
+
+
+async def read(turn: Matter, operation: Operation, values: Mapping[str, Any]) -> ToolOutcome:
+    outcome = await turn.box.caller.call(operation, values, turn.claims)
+    note(turn, operation, outcome)
+    return outcome
+
+
+def note(turn: Matter, operation: Operation, outcome: ToolOutcome, key: str = "") -> None:
+    turn.calls.append(outcome.call)
+    turn.events.append(
+        ToolCalled(call=outcome.call, milliseconds=round(outcome.milliseconds, 1), writes=operation.writes, text=outcome.text, key=key)
+    )
+
+
+async def worked_out(turn: Matter, operation: Operation, outcome: ToolOutcome) -> Any:
+    """The answer with the values that are calculated from it, each by a call of its own."""
+    data = outcome.data
+    if not operation.derived or not isinstance(data, Mapping):
+        return data
+    known = {**outcome.call.arguments, **{k: v for k, v in data.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}}
+    calculate = builtin_operations(now=turn.tools.clock)[0]
+    for derived in operation.derived:
+        names = re.findall(r"\{([\w.-]+)\}", derived.expression)
+        if any(name not in known for name in names):
+            continue
+        expression = re.sub(r"\{([\w.-]+)\}", lambda m: str(known[m[1]]), derived.expression)
+        worked = await turn.box.caller.call(calculate, {"expression": expression}, {})
+        note(turn, calculate, worked)
+        if worked.ok:
+            amount = Decimal(str(worked.data["result"]))
+            shown = money(amount, derived.currency) if derived.currency else str(worked.data["result"])
+            data = {**data, derived.label: shown}
+    return data
+
+
+async def act(turn: Matter, operation: Operation, values: Mapping[str, Any], words: str) -> Attempt:
+    """Acts once: the same request, repeated by a crash or a retry, is only told again."""
+    key = idempotency_key(turn.conversation.id, turn.request, operation.name, values)
+    done = turn.conversation.acted.get(key)
+    if done is not None and done.error is None:
+        turn.calls.append(done)
+        return await answer(turn, operation, done.result, done, words)
+    desk = turn.tools.store.for_tenant(turn.briefing.tenant.id).desk
+    actor = f"customer:{turn.caller.customer}" if turn.caller.customer else "customer:anonymous"
+    about = {"conversation": turn.conversation.id, "arguments": dict(values), "key": key}
+    await desk.audit(actor=actor, action="tool.act", subject=operation.name, detail=about)
+    outcome = await turn.box.caller.call(operation, values, turn.claims, idempotency_key=key)
+    note(turn, operation, outcome, key)
+    came = "done" if outcome.ok else str(outcome.failure)
+    await desk.audit(actor=actor, action="tool.acted", subject=operation.name, detail={**about, "outcome": came})
+    if not outcome.ok:
+        return failed(turn, operation, outcome)
+    return await answer(turn, operation, outcome.data, outcome.call, words)
+
+
+def failed(turn: Matter, operation: Operation, outcome: ToolOutcome) -> Attempt:
+    """One clear sentence on why there is no answer; the cause is in the event."""
+    detail = outcome.detail.strip().rstrip(".")
+    details = ", ".join(f"{operation.argument(n).label} {v}" for n, v in outcome.call.arguments.items() if operation.argument(n))  # type: ignore[union-attr]
+    if outcome.failure is Failure.NOT_FOUND:
+        key = "not_yours" if operation.needs_customer else "not_found"
+        said = turn.say(key, what=details or plainly(operation.summary.lower()))
+    elif outcome.failure in (Failure.CONFLICT, Failure.INVALID) and detail:
+        said = turn.say("not_possible_act" if operation.writes else "not_possible", why=detail)
+    elif operation.writes and outcome.failure in _UNSURE:
+        said = turn.say("act_unsure")
+    else:
+        said = turn.say("trouble")
+    return turn.end(said, Route.DYNAMIC, confidence=0.5)
+
+
+async def answer(turn: Matter, operation: Operation, data: Any, call: ToolCall, words: str) -> Attempt:
+    told = await tell(
+        operation,
+        data,
+        words,
+        arguments=call.arguments,
+        today=turn.today,
+        embedder=turn.tools.embedder,
+        rendering=turn.box.rendering,
+        pointing=turn.pointing,
+    )
+    text = told.text
+    if operation.writes:
+        details = details_of(operation, call.arguments, turn.box.rendering)
+        text = f"{turn.say('done', what=action_of(operation), details=f' ({details})' if details else '')} {told.text}"
+    proofs = (text, render(data, operation.response, turn.box.rendering.for_operation(operation)))
+    sentence = Sentence(text=text, proofs=proofs, factual=not operation.writes)
+    return Attempt(
+        draft=Draft(route=Route.DYNAMIC, sentences=(sentence,), confidence=0.9, calls=tuple(turn.calls)), events=tuple(turn.events)
+    )
+
+
+def idempotency_key(conversation: str, request: str, operation: str, arguments: Mapping[str, Any]) -> str:
+    """What makes an act the same act: conversation, the message that asked for it, operation, exact arguments."""
+    said = json.dumps([conversation, request, operation, arguments], sort_keys=True, default=str)
+    return hashlib.sha256(said.encode()).hexdigest()[:40]

@@ -1,0 +1,147 @@
+"""A message read as the answer to what the desk asked: a detail, a yes, a change of mind; None when it is about something else.
+
+Nothing but a plain yes to exactly what was stated, in time, lets an operation act.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from frontdesk.desk.asking import ask, ask_consent, call, go_on
+from frontdesk.desk.elicitation import Choices, Gathered, gather, is_telling, missing
+from frontdesk.desk.guardrails import content_words, stem
+from frontdesk.desk.intent import Intent
+from frontdesk.desk.matter import Attempt, Matter
+from frontdesk.desk.proposing import POSSIBLE, SURE
+from frontdesk.desk.understanding import leans_on_history
+from frontdesk.desk.wishes import ANYTHING, agrees_to_nothing, asks
+from frontdesk.domain.conversation import Pending, Route
+from frontdesk.domain.events import SlotRequested
+from frontdesk.tools.consent import Consent, consent, gives_up
+from frontdesk.tools.operation import Operation
+from frontdesk.tools.slots import kind_of
+
+
+async def confirmed(turn: Matter, operation: Operation, pending: Pending, message: str) -> Attempt | None:
+    """A reply to "shall I?"."""
+    gathered = await gather(operation, message, embedder=None, today=turn.today, known=pending.arguments)
+    changed = {n: v for n, v in gathered.values.items() if pending.arguments.get(n) != v}
+    answer = consent(message, stated=pending.question)
+    if answer is Consent.YES and not changed:
+        if pending.expires_at is None or pending.expires_at < turn.tools.clock():
+            return await ask_consent(turn, operation, pending.arguments, pending.words, lead=turn.say("confirm_expired"))
+        return await call(turn, operation, pending.arguments, pending.words)
+    if gives_up(message) and not changed:
+        return turn.end(turn.say("nothing_done"), Route.ELICIT, confidence=0.9)
+    loose = changed or await _replaced(turn, operation, pending, message)
+    if loose:
+        values = {**pending.arguments, **loose}
+        return await ask_consent(turn, operation, values, f"{pending.words} {message}")
+    if answer is Consent.NO:
+        return turn.end(turn.say("nothing_done"), Route.ELICIT, confidence=0.9)
+    if asks(message):
+        return None
+    if gathered.values and await _restated(turn, operation, pending, message):
+        return await ask_consent(turn, operation, pending.arguments, pending.words)
+    turn.events.append(SlotRequested(pending=pending))
+    return turn.end(turn.say("nothing_done_yet"), Route.ELICIT, confidence=0.7)
+
+
+async def answered(turn: Matter, operation: Operation, pending: Pending, message: str, intent: Intent) -> Attempt | None:
+    """A reply to a question for a detail."""
+    if ANYTHING.search(message.lower()) and not missing(operation, pending.arguments) and not operation.writes:
+        return await call(turn, operation, pending.arguments, f"{pending.words} {message}")
+    refuses = consent(message) is Consent.NO and not any(c.isdigit() for c in message) and not _is_flag(operation, pending.slot)
+    if gives_up(message) or refuses:
+        return turn.end(turn.say("dropped"), Route.ELICIT, confidence=0.9)
+    turn.answering = True
+    labels = Choices(labels=pending.choices, values=pending.values or pending.choices) if pending.choices else None
+    argument = operation.argument(pending.slot)
+    asked = pending.slot
+    if argument is not None and kind_of(argument) == "words" and asks(message):
+        asked = ""
+    gathered = await gather(
+        operation, message, embedder=turn.tools.embedder, today=turn.today, known=pending.arguments, asked=asked, choices=labels
+    )
+    words = f"{pending.words} {message}"
+    loose = {} if gathered.fresh else await _replaced(turn, operation, pending, message)
+    if loose:
+        gathered = Gathered(values={**gathered.values, **loose}, fresh=loose)
+    side = asks(message) and pending.slot not in gathered.values and pending.slot not in gathered.problems
+    if gathered.fresh or gathered.problems:
+        if side and not leans_on_history(message) and not gathered.problems:
+            return None
+        tries = 0 if gathered.fresh else pending.tries
+        return await go_on(turn, operation, gathered, words, tries=tries)
+    if labels is not None:
+        kept = [v for label, v in zip(labels.labels, labels.values, strict=True) if _mentions(label, message)]
+        if len(kept) == 1:
+            chosen = {**pending.arguments, pending.slot: kept[0]}
+            return await go_on(turn, operation, Gathered(values=chosen, fresh={pending.slot: kept[0]}), words, tries=0)
+    switched = await _switched(turn, operation, pending, message)
+    if switched is not None:
+        return await go_on(turn, switched[0], switched[1], words, tries=0)
+    if side or intent.route is Route.HANDOFF or _is_courtesy(intent) or await _elsewhere(turn, operation, message):
+        return None
+    argument = operation.argument(pending.slot)
+    if argument is None:
+        return None
+    return ask(
+        turn, operation, argument, pending.arguments, words, choices=labels, tries=pending.tries + 1, lead=turn.say("not_understood")
+    )
+
+
+async def _restated(turn: Matter, operation: Operation, pending: Pending, message: str) -> bool:
+    """The reply names what is to be confirmed, without a yes."""
+    said = (await gather(operation, message, embedder=None, today=turn.today)).fresh
+    return bool(said) and all(pending.arguments.get(n) == v for n, v in said.items())
+
+
+async def _replaced(turn: Matter, operation: Operation, pending: Pending, message: str) -> dict[str, Any]:
+    """Values in the reply that differ from those to be confirmed: "yes but at 10", "it was 13.20"."""
+    if agrees_to_nothing(message) and not re.search(r"\b(?:but|except|only|instead)\b", message.lower()):
+        return {}
+    if "?" in message and not re.search(r"\b(?:but|instead|make|change)\b", message.lower()):
+        return {}
+    fresh = (await gather(operation, message, embedder=None, today=turn.today)).fresh
+    return {
+        n: v
+        for n, v in fresh.items()
+        if pending.arguments.get(n) != v and (n in pending.arguments) and kind_of(operation.argument(n) or operation.askable[0]) != "words"
+    }
+
+
+async def _switched(turn: Matter, operation: Operation, pending: Pending, message: str) -> tuple[Operation, Gathered] | None:
+    """Another read that the answer fits much better than the one the desk took it for: it holds several of its values, and none of ours."""
+    for choice in (await turn.box.selector.rank(message, today=turn.today))[:2]:
+        other = choice.operation
+        if other.name == operation.name or other.writes or choice.score < POSSIBLE or (other.needs_customer and not turn.caller.customer):
+            continue
+        before = await gather(other, pending.words, embedder=None, today=turn.today, known=pending.arguments)
+        gathered = await gather(other, message, embedder=None, today=turn.today, known=before.values)
+        if sum(1 for n in gathered.fresh if is_telling(other, n)) >= 2:
+            return other, gathered
+    return None
+
+
+async def _elsewhere(turn: Matter, operation: Operation, message: str) -> bool:
+    """The message is about another operation by itself."""
+    if len(content_words(message)) < 3:
+        return False
+    best = (await turn.box.selector.rank(message, today=turn.today))[:1]
+    return bool(best) and best[0].operation.name != operation.name and best[0].score >= SURE
+
+
+def _is_courtesy(intent: Intent) -> bool:
+    return intent.route is Route.SMALLTALK and intent.confidence >= SURE
+
+
+def _is_flag(operation: Operation, name: str) -> bool:
+    argument = operation.argument(name)
+    return argument is not None and argument.type == "boolean"
+
+
+def _mentions(label: str, message: str) -> bool:
+    said = {stem(w) for w in re.findall(r"[^\W_]+", message.lower()) if len(w) > 2}
+    return bool(said & {stem(w) for w in re.findall(r"[^\W_]+", label.lower()) if len(w) > 2})

@@ -1,0 +1,190 @@
+"""Which operation a part of a message is about, and what is known for it already. Proposes only: calls nothing, asks nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from frontdesk.desk.elicitation import field_of, gather, is_telling, missing, pick_record, records_of, shifted
+from frontdesk.desk.guardrails import content_words
+from frontdesk.desk.matter import Matter, Proposal
+from frontdesk.desk.subjects import foreign_id
+from frontdesk.desk.understanding import Part, clauses_of, leans_on_history
+from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order, sentences_of, wishes
+from frontdesk.domain.conversation import Conversation, Route, Speaker, ToolCall
+from frontdesk.tools.consent import correction
+from frontdesk.tools.operation import Operation
+from frontdesk.tools.rendering import Rendering, facts
+from frontdesk.tools.selection import Choice
+from frontdesk.tools.slots import kind_of
+
+POSSIBLE = 0.25
+"""Score from which an operation is thought of at all."""
+SETTLED = 0.25
+"""What an operation gains when everything it needs is already on the table."""
+LEANING = 0.75
+"""What a follow-up to an answer from documents counts as a matter of its own."""
+SLIGHT = 0.1
+"""Lead by which the operation of an earlier turn wins over one that the words alone suggest."""
+LIVELY = 0.42
+"""Score from which a message counts as being about an operation."""
+CLOSE_RIVAL = 1.0
+"""Operations this close in rank are told apart by how likely each is the matter at all."""
+CERTAIN = 0.9
+"""Score from which documents are not even asked."""
+SURE = 0.8
+"""Score from which a message that was meant to answer a question is taken to be about something else."""
+
+
+async def proposed(turn: Matter, part: Part) -> Proposal | None:
+    """The operation that a part is about: a fresh one, or that of an earlier turn once more. Raises ModelUnavailable."""
+    text = part.readings[-1] if part.follow_up else part.readings[0]
+    again = await _again(turn, part.text)
+    fresh = await _fresh(turn, text, part, turn.conversation)
+    if again is None:
+        return fresh
+    if fresh is None or again.score >= fresh.score + SLIGHT or again.operation.name == fresh.operation.name:
+        return again
+    return fresh
+
+
+async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation) -> Proposal | None:
+    """The best operation for the words, or for the one sentence of them that is about one; one that acts only when they are an order."""
+    idle = agrees_to_nothing(part.text)
+    orders = (is_order(part.text) or is_order(text)) and not idle
+    best: Choice | None = None
+    focus = ""
+    for said in sentences_of(text):
+        ranked = await turn.box.selector.rank(said, today=turn.today)
+        ranked = [c for c in ranked if not c.operation.writes or orders or (not idle and wishes(part.text, c))]
+        close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
+        found = max(close, key=lambda c: c.score, default=None)
+        if found is not None and (best is None or found.score > best.score):
+            best, focus = found, said if said != text else ""
+    if best is None or best.score < POSSIBLE:
+        return None
+    known = _from_earlier(turn, best.operation, part.text)
+    pending = turn.conversation.pending
+    at_hand = pending is not None and bool(best.operation.required) and not missing(best.operation, known)
+    score = min(SURE, best.score + SETTLED) if at_hand else best.score
+    score = max(score, CERTAIN) if best.operation.writes and score >= LIVELY else score  # an order is no question for documents
+    if part.follow_up and not _was_live(turn.conversation):
+        score *= LEANING
+    unsigned = best.operation.needs_customer and turn.caller.customer is None
+    given = best.features.get("open", 0.0) == 0
+    return Proposal(
+        unready=unsigned or not (given or best.operation.needs_customer),
+        rest=_rest(text, focus),
+        operation=best.operation,
+        score=score,
+        text=text,
+        known=known,
+        focus=focus,
+    )
+
+
+def _rest(text: str, focus: str) -> str:
+    """The other clauses that ask something, when one clause is the operation's matter."""
+    others = [c for c in clauses_of(text) if c not in focus and focus not in c and asks(c)] if focus else []
+    return " ".join(others)
+
+
+async def _again(turn: Matter, text: str) -> Proposal | None:
+    """The last read once more, for "and for ...?", "the one before", "and now?" or another value of the same record."""
+    last = _last_read(turn)
+    if last is None:
+        return None
+    call, operation, recent = last
+    said = text.lower()
+    moved = shifted(operation, text, call)
+    on_top = await gather(operation, text, embedder=None, today=turn.today, known=call.arguments)
+    changed = {n: v for n, v in on_top.fresh.items() if call.arguments.get(n) != v}
+    if not any(n in call.arguments for n in changed):
+        anew = await gather(operation, text, embedder=None, today=turn.today)
+        changed |= {n: v for n, v in anew.fresh.items() if call.arguments.get(n) != v and is_telling(operation, n)}
+    changed |= moved
+    leaning = leans_on_history(text)
+    if not recent or is_order(text):
+        return None
+    question = f"{_question_before(turn)} {text}"
+    known = dict(call.arguments)
+    again = Proposal(operation=operation, score=0.0, text=question, known=known, repeats=True, pointing=text)
+    if changed and (leaning or len(content_words(text)) <= 3 or correction(text) is not None):
+        return replace(again, score=0.9, known={**known, **changed})
+    if _REPEAT.search(said) and not changed and len(content_words(text)) <= 10:
+        return replace(again, score=0.85)
+    if leaning and pick_record(records_of(call.result), text, turn.today) is not None:
+        return replace(again, score=LIVELY, text=text)
+    if leaning and _names_a_field(text, operation, call, turn.box.rendering):
+        return replace(again, score=0.7, text=text)
+    return None
+
+
+def _from_earlier(turn: Matter, operation: Operation, text: str) -> dict[str, Any]:
+    """Arguments that earlier turns settle: the record that is pointed at, and the one that was last spoken of."""
+    known: dict[str, Any] = {}
+    points = leans_on_history(text) or _POINTS.search(text.lower()) is not None
+    earlier = [c for c in turn.conversation.calls if c.error is None][-3:]
+    for argument in operation.askable:
+        for call in reversed(earlier):
+            records = records_of(call.result)
+            index = pick_record(records, text, turn.today)
+            value = field_of(records[index], argument) if index is not None else None
+            if value is None and points and argument.name in call.arguments:
+                value = call.arguments[argument.name]
+            if value is None and points and argument.required and len(records) == 1 and kind_of(argument) == "code":
+                value = field_of(records[0], argument)
+            if value is not None:
+                known[argument.name] = value
+                break
+    pending = turn.conversation.pending
+    if pending is not None:
+        same = {a.name for a in operation.askable if kind_of(a) != "words"}
+        known.update({n: v for n, v in pending.arguments.items() if n in same and n not in known})
+    return known
+
+
+def names_another(turn: Matter, message: str) -> Operation | None:
+    """The operation whose bound identifier the message gives, for somebody else than the signed-in customer."""
+    if turn.caller.customer is None:
+        return None
+    return next((o for o in turn.box.catalog.usable if o.bound and foreign_id(message, o, turn.claims)), None)
+
+
+def _last_read(turn: Matter) -> tuple[ToolCall, Operation, bool] | None:
+    """The latest call that only read, its operation, and whether the desk's last answer came from it."""
+    spoken = [u for u in turn.conversation.utterances if u.speaker is Speaker.DESK]
+    recent = bool(spoken) and any(u.route in (Route.DYNAMIC, None) for u in spoken[-2:])
+    for call in reversed(turn.conversation.calls):
+        operation = turn.box.catalog.get(call.name)
+        if operation is not None and not operation.writes and call.name != turn.briefing.tenant.profile.get("operation"):
+            return call, operation, recent
+    return None
+
+
+def _was_live(conversation: Conversation) -> bool:
+    spoken = [u for u in conversation.utterances if u.speaker is Speaker.DESK]
+    return bool(spoken) and spoken[-1].route in (Route.DYNAMIC, Route.ELICIT)
+
+
+def _question_before(turn: Matter) -> str:
+    asked = [u.text for u in turn.conversation.utterances if u.speaker is Speaker.CUSTOMER]
+    return asked[-1][-300:] if asked else ""
+
+
+def _names_a_field(text: str, operation: Operation, call: ToolCall, rendering: Rendering) -> bool:
+    """Whether a short follow-up names something that the last answer held."""
+    said = set(content_words(text))
+    if not said or len(said) > 4 or call.error is not None:
+        return False
+    labels = {w for f in facts(call.result, operation.response, rendering) for w in content_words(f.label)}
+    return bool(said & labels)
+
+
+_REPEAT = re.compile(
+    r"\b(?:again|now|still|any (?:change|news|update)s?|changed|once more|re-?check|check (?:it )?again|look again|same|latest|update)\b"
+)
+_POINTS = re.compile(
+    r"\b(?:it|that|this|those|these|the (?:first|second|third|fourth|last|other|same|latter|former)|same|there|he|she|they|one)\b"
+)

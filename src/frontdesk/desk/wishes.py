@@ -1,0 +1,91 @@
+"""What a message wants done: whether it orders, asks, or only agrees to something. An order is never heard in a question."""
+
+from __future__ import annotations
+
+import re
+
+from frontdesk.desk.guardrails import content_words, stem
+from frontdesk.desk.understanding import clauses_of
+from frontdesk.tools.selection import Choice, Mood, mood_of
+
+
+def is_order(text: str) -> bool:
+    """Whether a message orders something to be done: no question about whether or how, no "what if"."""
+    whole = text.lower().replace("’", "'").strip()
+    if re.search(r"\b(?:if i|what if|suppose|would i|could i|can i|may i|am i|how (?:do|can|would|could|to)|hypothetical\w*)\b", whole):
+        return False
+    return any(_orders(clause) for clause in (text, *re.split(r"[,.;!]\s+|\band\b", text)))
+
+
+def _orders(clause: str) -> bool:
+    said = clause.lower().strip()
+    if mood_of(clause) is Mood.ORDER:
+        return True
+    first = re.match(r"^(?:(?:hi|hello|hey|ok|okay|so|and|then|please|pls|just|also|yes|now)\b[\s,!.]*)*(\w+)\s+me\b", said)
+    return first is not None and first[1] not in _SHOWS and not said.endswith("?")
+
+
+def sentences_of(text: str) -> list[str]:
+    """The text, and each of its sentences that asks or orders when it has several; a statement beside a question starts nothing."""
+    found = [c for c in clauses_of(text) if len(content_words(c)) >= 2]
+    wants = [s for s in found if asks(s) or is_order(s) or re.search(r"\bplease\b", s.lower())]
+    return [text, *(wants or found)[:6]] if len(found) > 1 else [text]
+
+
+def asks(message: str) -> bool:
+    said = message.lower().strip()
+    return said.endswith("?") or _ASKING.match(said) is not None
+
+
+def wishes(text: str, choice: Choice) -> bool:
+    """A clause that begins with the operation's own verb: "freeze it"."""
+    if asks(text) or re.search(r"\bif i\b", text.lower()):
+        return False
+    verb = stem(re.split(r"\W+", choice.operation.summary.lower())[0])
+    for clause in re.split(r"[,.;!]\s+|\band\b", text.lower()):
+        first = re.match(r"^\s*(?:(?:hi|hello|hey|ok|okay|so|please|pls|just|also)\b[\s,!.]*)*(\w+)", clause)
+        if first is not None and stem(first[1]) == verb:
+            return True
+    return False
+
+
+def agrees_to_nothing(text: str) -> bool:
+    """A yes where the desk waits for none: it orders nothing."""
+    return re.match(r"^\W*(?:yes|yeah|yep|yup|sure|i confirm|confirmed?|i agree|agreed|go ahead|do it)\b", text.lower()) is not None
+
+
+_SHOWS = frozenset(
+    [
+        "show",
+        "tell",
+        "give",
+        "get",
+        "let",
+        "excuse",
+        "forgive",
+        "trust",
+        "believe",
+        "for",
+        "to",
+        "is",
+        "was",
+        "about",
+        "on",
+        "at",
+        "with",
+        "of",
+        "and",
+        "did",
+        "does",
+        "has",
+        "cost",
+        "costs",
+    ]
+)
+_ASKING = re.compile(
+    r"^\W*(?:(?:and|but|so|ok|okay|wait|hmm+|first|also|sorry)\W+)*(?:what|how|when|where|which|who|why|is|are|can|could|do|does|did|will|would|should|am|has|have)\b"
+)
+ANYTHING = re.compile(
+    r"\b(?:show (?:me|them|all|everything)|list (?:them|all)|any(?:thing)? (?:will do|is fine|goes)?|no preference|don['’]?t (?:mind|care)|does(?:n['’]?t| not) matter|all of them|"
+    r"whatever|whichever|just show)\b"
+)
