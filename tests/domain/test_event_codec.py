@@ -53,6 +53,8 @@ EXAMPLES: tuple[e.Event, ...] = (
     e.HandedOff(category="requested", summary="Wants a person.", facts={"order_id": "A-17"}, promised="a call today"),
     e.OwnerChanged(owner="agent", agent="Dana", note="took it"),
     e.AgentReplied(agent="Dana", text="Hello, this is Dana."),
+    e.SuggestionJudged(agent="Dana", suggestion="It ships today.", outcome="edited", sent="It ships today, Ada.", sources=("faq",)),
+    e.CustomerRated(score=4, solved=True, comment="quick"),
     e.TurnFailed(reason="the database was away", apology="Sorry, please try again."),
     e.TurnMerged(into=TurnId("t-2")),
 )

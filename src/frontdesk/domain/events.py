@@ -179,6 +179,28 @@ class AgentReplied(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SuggestionJudged(Event):
+    """A human agent dealt with a suggested reply; what was made of it teaches."""
+
+    agent: str
+    suggestion: str
+    outcome: str
+    """accepted (sent as it was), edited (`sent` differs) or rejected."""
+    sent: str = ""
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomerRated(Event):
+    """The customer said how it went. Silence is no rating."""
+
+    score: int | None = None
+    """1 (bad) to 5 (good)."""
+    solved: bool | None = None
+    comment: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TurnFailed(Event):
     """A turn ended without its own answer; the customer got `apology`."""
 
