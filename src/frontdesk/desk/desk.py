@@ -388,8 +388,9 @@ def _gap(answer: Answer) -> KnowledgeGapFound:
 def _category(intent: Intent) -> Category:
     if intent.asks_human:
         return Category.REQUESTED
-    if intent.name.endswith("complaint"):
-        return Category.COMPLAINT
+    named = {"complaint": Category.COMPLAINT, "incident": Category.EMERGENCY, "legal": Category.POLICY}.get(intent.name.split("/")[-1])
+    if named is not None:
+        return named
     return Category.ANGER if intent.anger > 0.5 else Category.REQUESTED
 
 
