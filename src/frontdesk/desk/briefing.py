@@ -19,8 +19,9 @@ import numpy as np
 
 import frontdesk
 from frontdesk.desk.intent import IntentRecognizer, Material, support_set
+from frontdesk.desk.lexicon import Lexicon
 from frontdesk.desk.phrases import Phrases
-from frontdesk.desk.reading import Lexicon, Reader
+from frontdesk.desk.reading import Reader
 from frontdesk.desk.spelling import Spelling
 from frontdesk.domain.knowledge import PassageKind
 from frontdesk.domain.tenancy import Tenant, TenantId

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from frontdesk.desk.guardrails import content_words
+from frontdesk.desk.lexicon import Lexicon
 from frontdesk.desk.quantities import Dimension, quantities
-from frontdesk.desk.reading import Lexicon
 from frontdesk.domain.conversation import Conversation, Speaker
 
 _CLAUSE = re.compile(r"(?<=[.!?;])\s+|\n+")
