@@ -47,6 +47,9 @@ FOLDERS = {
 }
 FILES = {
     "py.typed": "tells type checkers that this package is typed",
+    "analytics/sentiment_head.npz": "the trained head that hears how an utterance sounds; says inside how it was made",
+    "analytics/sentiment_set.yaml": "utterances as support conversations have them, by how they sound",
+    "analytics/words.yaml": "what customers and agents say in so many words: solved, a promise, an apology",
     "desk/reading_encoder.safetensors": "the trained encoder that reads a question and a candidate together",
     "desk/reading_model.json": "the trained reader's weights, as numbers",
     "knowledge/orders.txt": "words that orders to an assistant are made of",

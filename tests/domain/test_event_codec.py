@@ -29,7 +29,7 @@ PENDING = Pending(
     expires_at=datetime(2026, 11, 20, 10, 30, tzinfo=UTC),
 )
 EXAMPLES: tuple[e.Event, ...] = (
-    e.ConversationOpened(channel="widget", customer="c-42"),
+    e.ConversationOpened(channel="widget", customer="c-42", desk="0.1.0"),
     e.MessageReceived(text="Wo ist meine Bestellung? 📦", channel="widget", idempotency_key="k-1"),
     e.IntentRecognized(route=Route.DYNAMIC, name="order status", confidence=0.93, scores={"dynamic": 0.93, "faq": 0.07}),
     e.QuestionUnderstood(parts=("Where is order A-17?", "Can it be returned?")),

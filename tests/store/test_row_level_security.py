@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from datetime import UTC, datetime
 
 import numpy as np
 import psycopg
 import pytest
 
+from frontdesk.analytics.folding import row_data
+from frontdesk.analytics.metrics import Row
 from frontdesk.domain import events as e
-from frontdesk.domain.conversation import TurnId
+from frontdesk.domain.conversation import ConversationId, TurnId
 from frontdesk.domain.knowledge import DocumentId, Passage, PassageId, PassageKind
 from frontdesk.domain.tenancy import KeyId, Role, TenantId
 from frontdesk.store import NewDocument, Store
+from frontdesk.store.ledger import ScoreRow, ToneRow
+from frontdesk.store.store import TenantStore
 
 SHARED = {"meta", "migrations"}
 """Tables that hold nothing of a tenant."""
 NARROW_ROLES = {"search": {"frontdesk_search"}, "tail": {"frontdesk_tail"}}
 """Further policies: for reading only, and for one role each that the application cannot take on."""
 
+START = datetime(2026, 3, 2, tzinfo=UTC)
 UNIT = np.eye(1, 8, dtype=np.float32)[0]
 
 
@@ -51,8 +57,19 @@ async def fill(store: Store, tenant: TenantId) -> None:
     await space.conversations.append(id, TurnId("t"), [e.MessageReceived(text=f"canary {tenant}"), e.KnowledgeGapFound(question="?")])
     await space.desk.audit(actor="a", action="b", subject="c")
     await space.desk.put_blob("head", b"x")
+    await fill_ledger(space, id)
     passage = Passage(id=PassageId(""), document=DocumentId(""), source="a.md", title="A", kind=PassageKind.PROSE, text=f"canary {tenant}")
     await space.knowledge.replace(NewDocument(source="a.md", title="A", sha256="1"), [(passage, UNIT, passage.text)])
+
+
+async def fill_ledger(space: TenantStore, id: ConversationId) -> None:
+    """Something in every table of analytics."""
+    row = row_data(Row(conversation=id, opened_at=START, last_at=START, seq=1))
+    await space.ledger.advance("ledger", 1, [id], lambda _reached, _known: [row])
+    await space.ledger.hear("tones", 1, [ToneRow(conversation=id, seq=1, at=START, speaker="customer", label="neutral", score=0.0)])
+    score = ScoreRow(conversation=id, seq=1, rubric="r", judge="rules", at=None, total=0.5, passed=True, flags=(), criteria=())
+    await space.ledger.keep_score(score)
+    await space.ledger.label(id, criterion="", passed=True, by="k")
 
 
 def test_every_tenant_table_forces_row_level_security(owner):

@@ -16,6 +16,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from frontdesk import __version__
 from frontdesk.desk.desk import Desk
 from frontdesk.desk.guardrails import cleaned
 from frontdesk.desk.handoff import Category, hand_off
@@ -84,7 +85,7 @@ class FrontOffice:
         if wanted is None and history:
             mark = fingerprint(history)
             wanted = await store.conversations.resume(key=caller.key, customer=caller.customer, fingerprint=mark)
-        first: list[Event] = [] if wanted else [ConversationOpened(channel=channel, customer=caller.customer)]
+        first: list[Event] = [] if wanted else [ConversationOpened(channel=channel, customer=caller.customer, desk=__version__)]
         first.append(MessageReceived(text=text, channel=channel, idempotency_key=idempotency_key))
         begun = await store.conversations.begin(
             wanted,

@@ -36,6 +36,8 @@ class ConversationOpened(Event):
 
     channel: str
     customer: str | None = None
+    desk: str = ""
+    """Version of the desk that opened it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,14 @@ class ToolCalled(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """Text of a draft in one piece. `forced`: put there by the platform, such as the result of a call; else the model's own."""
+
+    text: str
+    forced: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelPhrased(Event):
     """The language model wrote a draft. `sampled` counts its own tokens, `forced` those that were spliced in."""
 
@@ -111,6 +121,8 @@ class ModelPhrased(Event):
     sampled: int = 0
     forced: int = 0
     milliseconds: float = 0.0
+    stretches: tuple[Stretch, ...] = ()
+    """The whole text as the model was led through it, calls and results included; what was sampled and what was forced apart."""
 
 
 @dataclass(frozen=True, kw_only=True)

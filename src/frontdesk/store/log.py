@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import psycopg
@@ -97,10 +97,16 @@ class EventLog:
         await self._database.close()
 
     async def read(
-        self, *, after: int, tenant: TenantId | None = None, conversation: ConversationId | None = None, limit: int = BATCH
+        self,
+        *,
+        after: int,
+        tenant: TenantId | None = None,
+        conversation: ConversationId | None = None,
+        limit: int = BATCH,
+        kinds: Sequence[str] | None = None,
     ) -> tuple[list[Recorded], int]:
-        """Settled events above position `after`, in order, and the position up to which nothing more can appear."""
-        rows, horizon, _ = await self._settled(after, tenant, conversation, limit)
+        """Settled events above position `after` (of some kinds), in order, and the position up to which nothing more can appear."""
+        rows, horizon, _ = await self._settled(after, tenant, conversation, limit, kinds)
         return rows, horizon if len(rows) < limit else rows[-1].position
 
     @contextlib.asynccontextmanager
@@ -117,10 +123,13 @@ class EventLog:
                 await self._stop()
 
     async def _settled(
-        self, after: int, tenant: TenantId | None, conversation: ConversationId | None, limit: int
+        self, after: int, tenant: TenantId | None, conversation: ConversationId | None, limit: int, kinds: Sequence[str] | None = None
     ) -> tuple[list[Recorded], int, bool]:
         ((state,),) = await self._database.read(_EVERYONE, (_SQL["horizon"], {}))
-        wanted = {"after": after, "horizon": state.horizon, "tenant": tenant, "conversation": conversation, "limit": limit}
+        wanted = {
+            "after": after, "horizon": state.horizon, "tenant": tenant, "conversation": conversation, "limit": limit,
+            "kinds": None if kinds is None else list(kinds),
+        }  # fmt: skip
         step: Step = (_SQL["between"], wanted)
         (rows,) = await self._database.read(_EVERYONE, step) if state.horizon > after else ([],)
         return [recorded(row, TenantId(row.tenant)) for row in rows], state.horizon, state.reached > state.horizon

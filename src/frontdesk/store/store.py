@@ -17,6 +17,7 @@ from frontdesk.store.embedded import Embedded
 from frontdesk.store.indexing import LARGE, Indexer
 from frontdesk.store.keys import Keys, Recent, tenant_of
 from frontdesk.store.knowledge import KnowledgeStore
+from frontdesk.store.ledger import Ledger
 from frontdesk.store.log import EventLog
 from frontdesk.store.migrating import migrate
 
@@ -34,6 +35,7 @@ class TenantStore:
     knowledge: KnowledgeStore
     keys: Keys
     desk: DeskState
+    ledger: Ledger
 
 
 class Store:
@@ -92,6 +94,7 @@ class Store:
                 knowledge=KnowledgeStore(self._database, tenant, grown=self._indexer.grown),
                 keys=Keys(self._database, tenant, self._recent),
                 desk=DeskState(self._database, tenant),
+                ledger=Ledger(self._database, tenant),
             )
             if len(self._tenants) < 10_000:  # a claimed tenant id may be anything; only so many are kept
                 self._tenants[tenant] = known

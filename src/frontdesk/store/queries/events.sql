@@ -6,4 +6,5 @@ select position, tenant, conversation, turn, seq, at, body from events
 where position > %(after)s and position <= %(horizon)s
   and (%(tenant)s::text is null or tenant = %(tenant)s::text)
   and (%(conversation)s::text is null or conversation = %(conversation)s::text)
+  and (%(kinds)s::text[] is null or kind = any(%(kinds)s::text[]))
 order by position limit %(limit)s
