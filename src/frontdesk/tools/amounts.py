@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from frontdesk.tools.lexicon import stem, words
 from frontdesk.tools.numbers import Number, find_numbers
-from frontdesk.tools.operation import Argument, words_of
+from frontdesk.tools.operation import Argument, once, words_of
 from frontdesk.tools.slots import Candidate, Reader, assign, fitted, is_free, kind_of, open_arguments, words_near
 
 _CONVERSIONS: Mapping[tuple[str, str], Decimal] = {
@@ -100,6 +100,7 @@ _RATE = re.compile(r"\s*(?:a|an|per|each|every|/)\s*(?:hour|day|week|fortnight|m
 """What follows an amount that recurs: "30 a month" is no number of months."""
 
 
+@once
 def _is_money(argument: Argument) -> bool:
     named = bool(set(words_of(argument.name).split()) & _MONEY)
     return named or re.search(r"\bin (?:pounds|euros?|dollars)|\bcurrency\b|\bmoney\b", argument.description.lower()) is not None
@@ -110,6 +111,7 @@ def _unit_stem(unit: str) -> str:
     return _ALIASES.get(unit, _ALIASES.get(root, root))
 
 
+@once
 def _argument_units(argument: Argument) -> set[str]:
     """Units an argument is counted in, as stems: from `x-unit`, its name's words, "in months" in its description."""
     named = str(argument.schema.get("x-unit", ""))

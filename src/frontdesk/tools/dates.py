@@ -10,6 +10,7 @@ from calendar import monthrange
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, time, timedelta
+from functools import lru_cache
 
 from rapidfuzz import fuzz
 
@@ -39,6 +40,8 @@ _YEAR = r"(?:,?\s+(?P<year>\d{4})\b|\s+'?(?P<year2>\d{2})(?![\d:.]|\s*[ap]\.?m))
 _WEEKDAY = r"(?P<weekday>monday|tuesday|wednesday|thursday|friday|saturday|sunday|mon|tues?|weds?|thurs?|thu|fri|sat|sun)"
 _COUNT = r"(?P<count>\d{1,3}|an?|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|a couple of|couple of)"
 _PERIOD = r"(?P<period>day|week|fortnight|month|year)s?"
+READ_TEXTS = 128
+"""Texts whose days and times are kept: one message is read for every operation of a tenant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,11 @@ def find_days(text: str, today: date, *, past: bool = False, day_first: bool = T
 
     `day_first`: how `3/4/2027` is read when both readings exist.
     """
+    return list(_days_in(text, today, past, day_first))
+
+
+@lru_cache(maxsize=READ_TEXTS)
+def _days_in(text: str, today: date, past: bool, day_first: bool) -> tuple[Day, ...]:
     clean, back = _respelled(text)
     found: list[Day] = []
     for pattern, read in _READERS:
@@ -85,11 +93,16 @@ def find_days(text: str, today: date, *, past: bool = False, day_first: bool = T
             if any(match.start() < _at(back, d.span, clean)[1] and _at(back, d.span, clean)[0] < match.end() for d in found):
                 continue
             found += _read_match(match, read, _Reading(today=today, past=past, day_first=day_first), back)
-    return sorted(found, key=lambda d: d.span)
+    return tuple(sorted(found, key=lambda d: d.span))
 
 
 def find_months(text: str, today: date, *, past: bool = False) -> list[Month]:
     """All months of a text: `April`, `April 2027`, `2027-04`, `04/2027`, `last month`."""
+    return list(_months_in(text, today, past))
+
+
+@lru_cache(maxsize=READ_TEXTS)
+def _months_in(text: str, today: date, past: bool) -> tuple[Month, ...]:
     clean, back = _respelled(text)
     found = []
     for match in re.finditer(r"\b(?P<y>\d{4})-(?P<m>0[1-9]|1[0-2])\b(?!-)|\b(?P<m2>0?[1-9]|1[0-2])/(?P<y2>\d{4})\b", clean):
@@ -110,11 +123,16 @@ def find_months(text: str, today: date, *, past: bool = False) -> list[Month]:
         past_wanted = past or match["which"] == "last"
         year = int(match["year"]) if match["year"] else _year_for(month, today, past=past_wanted)
         found.append(Month(value=f"{year:04d}-{month:02d}", span=_span(match, back)))
-    return sorted(found, key=lambda m: m.span)
+    return tuple(sorted(found, key=lambda m: m.span))
 
 
 def find_times(text: str) -> list[Clock]:
     """All times of day: `15:05`, `3pm`, `half past three`, `noon`, `9 05 in the morning`. A bare `at 7` is uncertain."""
+    return list(_times_in(text))
+
+
+@lru_cache(maxsize=READ_TEXTS)
+def _times_in(text: str) -> tuple[Clock, ...]:
     clean, back = _respelled(text)
     found: list[Clock] = []
     for pattern, confidence in _TIMES:
@@ -125,7 +143,7 @@ def find_times(text: str) -> list[Clock]:
             value = _clock(match)
             if value is not None:
                 found.append(Clock(value=value, span=span, confidence=confidence))
-    return sorted(found, key=lambda c: c.span)
+    return tuple(sorted(found, key=lambda c: c.span))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +153,7 @@ class _Reading:
     day_first: bool
 
 
+@lru_cache(maxsize=READ_TEXTS)
 def _respelled(text: str) -> tuple[str, list[int]]:
     """Lower case with misspelt month and day names mended, and for each character where it stood."""
     pieces: list[str] = []
@@ -155,6 +174,7 @@ def _respelled(text: str) -> tuple[str, list[int]]:
     return (joined, back) if len(joined) + 1 == len(back) else (text.replace("’", "'"), list(range(len(text) + 1)))
 
 
+@lru_cache(maxsize=4096)
 def _mended(word: str) -> str:
     if word in _SPELLED or not word.isascii():
         return word

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from rapidfuzz import fuzz
 
 from frontdesk.tools.consent import correction
 from frontdesk.tools.lexicon import STOP, stem, words
-from frontdesk.tools.operation import Argument, words_of
+from frontdesk.tools.operation import Argument, once, words_of
 from frontdesk.tools.slots import (
     Candidate,
     Extracted,
@@ -84,12 +86,11 @@ _NEGATED = re.compile(r"\b(?:not|no|without|except|instead of|rather than|isn't|
 
 def _named(reader: Reader, argument: Argument) -> list[Candidate]:
     """Values of an enum that the text names, longest first, without overlaps."""
-    tokens = [(m[0].lower(), m.start(), m.end()) for m in _WORD.finditer(reader.text)]
+    said = windows(reader.text)
     hits: list[Candidate] = []
-    for value in argument.enum:
-        for form in {str(value), shown(argument, value)}:
-            hits += _hits(reader, argument, value, form, tokens)
-    hits += _heads(argument, tokens, words_near(argument) | vocabulary(reader.operation))
+    for form in _forms(argument):
+        hits += _hits(reader, argument, form, said)
+    hits += _heads(argument, said.tokens, words_near(argument) | vocabulary(reader.operation))
     hits.sort(key=lambda c: (-c.confidence, -(c.span[1] - c.span[0])))
     kept: list[Candidate] = []
     for hit in hits:
@@ -99,42 +100,114 @@ def _named(reader: Reader, argument: Argument) -> list[Candidate]:
     return sorted(kept, key=lambda c: c.span)
 
 
-def _hits(reader: Reader, argument: Argument, value: Any, form: str, tokens: list[tuple[str, int, int]]) -> list[Candidate]:
-    wanted = re.sub(r"[^\w]", "", form.lower()).replace("_", "")
-    stems = [stem(w.lower()) for w in _WORD.findall(form.replace("_", " "))]
-    if not wanted:
-        return []
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """One way to write a value of an enum."""
+
+    value: Any
+    text: str
+    joined: str
+    """Its letters and digits, lower case."""
+    stems: tuple[str, ...]
+    everyday: bool
+    """It is also a common word, or a letter or two."""
+
+
+@once
+def _forms(argument: Argument) -> tuple[_Form, ...]:
     found = []
-    for first in range(len(tokens)):
-        for size in range(1, min(len(stems) + 2, len(tokens) - first + 1)):
-            words = [t[0] for t in tokens[first : first + size]]
-            span = (tokens[first][1], tokens[first + size - 1][2])
-            sure = _likeness(words, wanted, stems)
-            if not sure:
-                continue
-            if (len(wanted) <= 2 or form.lower() in STOP or form.lower() in _COMMON) and not _plainly_meant(reader, argument, span, form):
-                continue
-            found.append(Candidate(value=value, span=span, confidence=sure))
-    return found
+    for value in argument.enum:
+        for text in dict.fromkeys((str(value), shown(argument, value))):
+            joined = re.sub(r"[^\w]", "", text.lower()).replace("_", "")
+            if joined:
+                stems = tuple(stem(w.lower()) for w in _WORD.findall(text.replace("_", " ")))
+                everyday = len(joined) <= 2 or text.lower() in STOP or text.lower() in _COMMON
+                found.append(_Form(value=value, text=text, joined=joined, stems=stems, everyday=everyday))
+    return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Window:
+    """Some words of a text that stand together."""
+
+    place: tuple[int, int]
+    """Number of the first word, and how many they are."""
+    span: Span
+    joined: str
+    """The words as one, without the apostrophe and the possessive."""
+
+
+class _Windows:
+    """The words of one text and all their runs, to be looked up by how they are written; one text is read for many arguments."""
+
+    def __init__(self, text: str) -> None:
+        self.tokens = [(m[0].lower(), m.start(), m.end()) for m in _WORD.finditer(text)]
+        self._stems = [stem(re.sub(r"['’]s$", "", t[0])) for t in self.tokens]
+        self._by_writing: dict[int, dict[str, list[_Window]]] = {}
+        self._by_stems: dict[int, dict[tuple[str, ...], list[_Window]]] = {}
+        self._by_letter: dict[int, dict[str, list[_Window]]] = {}
+
+    def named(self, form: _Form) -> list[tuple[_Window, float]]:
+        """The runs that name a form, in their order, and how surely each does."""
+        found: dict[tuple[int, int], tuple[_Window, float]] = {}
+        for size in range(1, min(len(form.stems) + 1, len(self.tokens)) + 1):
+            if size not in self._by_writing:
+                self._index(size)
+            for window in self._by_writing[size].get(form.joined, ()):
+                found[window.place] = window, 0.97
+            if size == len(form.stems):
+                for window in self._by_stems[size].get(form.stems, ()):
+                    found.setdefault(window.place, (window, 0.93))
+            for window in self._by_letter[size].get(form.joined[0], ()):
+                if window.place not in found and (sure := _misspelt(window.joined, form.joined)):
+                    found[window.place] = window, sure
+        return [found[place] for place in sorted(found)]
+
+    def _index(self, size: int) -> None:
+        written, stemmed, lettered = self._by_writing.setdefault(size, {}), self._by_stems.setdefault(size, {}), dict[str, list[_Window]]()
+        self._by_letter[size] = lettered
+        for first in range(len(self.tokens) - size + 1):
+            run = self.tokens[first : first + size]
+            whole = "".join(t[0] for t in run)
+            joined = re.sub(r"['’]s?$", "", whole).replace("'", "")
+            window = _Window(place=(first, size), span=(run[0][1], run[-1][2]), joined=joined)
+            for writing in dict.fromkeys((joined, whole)):
+                written.setdefault(writing, []).append(window)
+            stemmed.setdefault(tuple(self._stems[first : first + size]), []).append(window)
+            if len(joined) >= _LEAST_MISSPELT and not any(c.isdigit() for c in joined):
+                lettered.setdefault(joined[0], []).append(window)
+
+
+@lru_cache(maxsize=16)
+def windows(text: str) -> _Windows:
+    """The words of a text, indexed; kept while one message is read."""
+    return _Windows(text)
+
+
+def _hits(reader: Reader, argument: Argument, form: _Form, said: _Windows) -> list[Candidate]:
+    return [
+        Candidate(value=form.value, span=window.span, confidence=sure)
+        for window, sure in said.named(form)
+        if not form.everyday or _plainly_meant(reader, argument, window.span, form.text)
+    ]
 
 
 _COMMON = words("other all any none no yes on off in out open free new next last first")
 
 
-def _likeness(words: list[str], wanted: str, stems: list[str]) -> float:
-    joined = re.sub(r"['’]s?$", "", "".join(words)).replace("'", "")
-    if joined == wanted or "".join(words) == wanted:
-        return 0.97
-    if len(words) == len(stems) and [stem(re.sub(r"['’]s$", "", w)) for w in words] == stems:
-        return 0.93
-    if any(c.isdigit() for c in wanted + joined) or min(len(wanted), len(joined)) < 5 or joined[0] != wanted[0]:
+_LEAST_MISSPELT = 5
+"""Letters from which a word that is nearly another may be a misspelling of it."""
+
+
+def _misspelt(said: str, wanted: str) -> float:
+    """How surely two writings with the same first letter are one word; 0 when they are not. Without digits, five letters or more."""
+    apart = abs(len(said) - len(wanted))
+    if apart > 2 or len(wanted) < _LEAST_MISSPELT or any(c.isdigit() for c in wanted):
         return 0.0
-    limit = 88 if len(wanted) <= 6 else 84
-    ratio = fuzz.ratio(joined, wanted)
-    if ratio >= limit and abs(len(joined) - len(wanted)) <= 2:
+    ratio = fuzz.ratio(said, wanted)
+    if ratio >= (88 if len(wanted) <= 6 else 84):
         return round(0.6 + 0.3 * ratio / 100, 3)
-    swapped = len(joined) == len(wanted) and sorted(joined) == sorted(wanted)
-    return 0.85 if swapped else 0.0
+    return 0.85 if not apart and sorted(said) == sorted(wanted) else 0.0
 
 
 def _plainly_meant(reader: Reader, argument: Argument, span: Span, form: str) -> bool:
@@ -147,19 +220,26 @@ def _plainly_meant(reader: Reader, argument: Argument, span: Span, form: str) ->
     return named or (len(said) <= 2 and said == form and said.isupper() and not reader.text.isupper() and said != "I" and said != "A")
 
 
-def _heads(argument: Argument, tokens: list[tuple[str, int, int]], common: frozenset[str]) -> list[Candidate]:
+def _heads(argument: Argument, tokens: Sequence[tuple[str, int, int]], common: frozenset[str]) -> list[Candidate]:
     """Values named by the one word that sets them apart: "upon Tyne" aside, `Newcastle` is enough."""
-    owners: dict[str, set[int]] = {}
-    for index, value in enumerate(argument.enum):
-        for word in _WORD.findall(shown(argument, value)):
-            owners.setdefault(stem(word.lower()), set()).add(index)
     found = []
+    owners = _owners(argument)
     for word, start, end in tokens:
-        holders = owners.get(stem(word), set())
-        value = argument.enum[next(iter(holders))] if len(holders) == 1 else None
-        if value is None or len(word) < 4 or word in STOP or stem(word) in common:
-            continue
-        parts = len(_WORD.findall(shown(argument, value)))
-        if parts > 1:
+        value = owners.get(stem(word))
+        if value is not None and len(word) >= 4 and word not in STOP and stem(word) not in common:
             found.append(Candidate(value=value, span=(start, end), confidence=0.72))
     return found
+
+
+@once
+def _owners(argument: Argument) -> dict[str, Any]:
+    """Words that stand in one value only, as stems, and that value; values of a single word are no part of this."""
+    holders: dict[str, set[int]] = {}
+    lengths = []
+    for index, value in enumerate(argument.enum):
+        parts = _WORD.findall(shown(argument, value))
+        lengths.append(len(parts))
+        for word in parts:
+            holders.setdefault(stem(word.lower()), set()).add(index)
+    alone = {word: next(iter(indices)) for word, indices in holders.items() if len(indices) == 1}
+    return {word: argument.enum[index] for word, index in alone.items() if lengths[index] > 1}

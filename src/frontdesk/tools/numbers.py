@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache
 
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
@@ -57,11 +58,16 @@ class Number:
 
 def find_numbers(text: str) -> list[Number]:
     """All numbers of a text in their order, without overlaps."""
+    return list(_numbers_in(text))
+
+
+@lru_cache(maxsize=128)
+def _numbers_in(text: str) -> tuple[Number, ...]:
     found = list(_in_digits(text))
     for number in _in_words(text):
         if not any(number.span[0] < other.span[1] and other.span[0] < number.span[1] for other in found):
             found.append(number)
-    return sorted((replace(n, value=_shortest(n.value)) for n in found), key=lambda n: n.span)
+    return tuple(sorted((replace(n, value=_shortest(n.value)) for n in found), key=lambda n: n.span))
 
 
 def _shortest(value: Decimal) -> Decimal:

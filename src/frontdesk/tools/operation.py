@@ -6,11 +6,29 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from functools import cached_property, lru_cache, wraps
+from typing import Any, TypeVar
 
 Schema = Mapping[str, Any]
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """What a built-in operation runs: checked arguments in, plain JSON values out."""
+Thing = TypeVar("Thing")
+Said = TypeVar("Said")
+
+
+def once(function: Callable[[Thing], Said]) -> Callable[[Thing], Said]:
+    """A function of one frozen thing (`Argument`, `Operation`) that is worked out once for each and kept with it."""
+    name = f"{function.__module__}.{function.__qualname__}"
+
+    @wraps(function)
+    def known(thing: Thing) -> Said:
+        kept = thing.__dict__
+        if name not in kept:
+            kept[name] = function(thing)
+        said: Said = kept[name]
+        return said
+
+    return known
 
 
 class Place(StrEnum):
@@ -45,28 +63,28 @@ class Argument:
     explode: bool = True
     """Lists in a query: repeated (`a=1&a=2`) or, when false, joined by commas."""
 
-    @property
+    @cached_property
     def type(self) -> str:
         """`string`, `integer`, `number`, `boolean` or `array`."""
         return str(self.schema.get("type", "string"))
 
-    @property
+    @cached_property
     def format(self) -> str:
         """`date`, `date-time`, `time`, `email` and the like; empty when the document names none."""
         return str(self.schema.get("format", ""))
 
-    @property
+    @cached_property
     def enum(self) -> tuple[Any, ...]:
         """The allowed values, for a list those of its items; empty when free."""
         values = self.schema.get("enum") or self.schema.get("items", {}).get("enum") or ()
         return tuple(v for v in values if v is not None)
 
-    @property
+    @cached_property
     def pattern(self) -> str:
         """Regular expression of a string or of a list's items; empty when there is none."""
         return str(self.schema.get("pattern") or self.schema.get("items", {}).get("pattern") or "")
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The name in words: `spent_on` -> `spent on`."""
         return str(self.schema.get("title") or words_of(self.name)).lower()
@@ -115,17 +133,17 @@ class Operation:
         """True when calling it changes something."""
         return self.effect is Effect.WRITE
 
-    @property
+    @cached_property
     def askable(self) -> tuple[Argument, ...]:
         """What the model may propose and a customer may be asked: everything that is not bound and not a constant."""
         return tuple(a for a in self.arguments if a.bound is None and "const" not in a.schema)
 
-    @property
+    @cached_property
     def bound(self) -> tuple[Argument, ...]:
         """What only verified claims fill."""
         return tuple(a for a in self.arguments if a.bound is not None)
 
-    @property
+    @cached_property
     def required(self) -> tuple[Argument, ...]:
         """Askable arguments without which it cannot be called."""
         return tuple(a for a in self.askable if a.required)
@@ -140,6 +158,7 @@ class Operation:
         return next((a for a in self.askable if a.name == name), None)
 
 
+@lru_cache(maxsize=8192)
 def words_of(name: str) -> str:
     """A field name in words: `nextDepartureGate`, `next_departure_gate` and `X-Next-Gate` become lower-case words."""
     text = re.sub(r"[_\-.\[\]/]+", " ", name)

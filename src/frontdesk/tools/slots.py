@@ -13,7 +13,7 @@ from typing import Any
 from frontdesk.tools.checking import fit
 from frontdesk.tools.lexicon import STOP, stem, words
 from frontdesk.tools.numbers import Number
-from frontdesk.tools.operation import Argument, Operation, words_of
+from frontdesk.tools.operation import Argument, Operation, once, words_of
 
 Span = tuple[int, int]
 
@@ -53,10 +53,18 @@ class Reader:
     taken: list[Span] = field(default_factory=list)
 
 
+@once
 def words_near(argument: Argument) -> frozenset[str]:
     """Stems of the words that speak of an argument: its name, title and description."""
     text = f"{words_of(argument.name)} {argument.schema.get('title', '')} {argument.description}"
     return frozenset(stem(w) for w in re.findall(r"[^\W\d_]+", text.lower()) if w not in STOP)
+
+
+@once
+def names_of(argument: Argument) -> frozenset[str]:
+    """Stems of an argument's name and title."""
+    title = str(argument.schema.get("title", "")).lower().split()
+    return frozenset(stem(w) for w in (*words_of(argument.name).split(), *title))
 
 
 def open_arguments(reader: Reader) -> list[Argument]:
@@ -81,6 +89,7 @@ def fitted(argument: Argument, value: Any) -> tuple[Any, str]:
     return fit(argument, plain)
 
 
+@once
 def vocabulary(operation: Operation) -> frozenset[str]:
     """Stems of the words an operation is described with; these name the matter, not a value."""
     return frozenset(
@@ -159,10 +168,7 @@ def _side(text: str, span: Span, others: Sequence[Span]) -> str:
 
 def affinity(reader: Reader, argument: Argument, candidate: Candidate, siblings: Sequence[Argument], others: Sequence[Span]) -> float:
     """How well the words around a value fit an argument, about -1 to 2."""
-    own = words_near(argument)
-    name_stems = {stem(w) for w in words_of(argument.name).split()} | {
-        stem(w) for w in str(argument.schema.get("title", "")).lower().split()
-    }
+    own, name_stems = words_near(argument), names_of(argument)
     score = 0.0
     for distance, word in enumerate(reversed(words_before(reader.text, candidate.span))):
         if stem(word) in name_stems - {""} and word not in STOP:
@@ -211,6 +217,7 @@ def assign(
         give(reader, argument, candidate, round(min(0.99, certain), 3))
 
 
+@once
 def kind_of(argument: Argument) -> str:
     """What is looked for in a text: flag, choice, number, day, moment, time, month, email, phone, code, words or other."""
     if argument.type == "boolean":
@@ -274,6 +281,7 @@ def _shape_of(example: str) -> str:
     return f"^{''.join(parts)}$"
 
 
+@once
 def shape_of(argument: Argument) -> str:
     """A pattern from the example or from "such as '...'" in the description, for identifiers that come without one."""
     if argument.type != "string" or argument.enum or argument.format:
