@@ -159,6 +159,12 @@ class ModelUnavailable(Unavailable):
     code = "model_unavailable"
 
 
+class ModelRefused(ModelUnavailable):
+    """A model server works, but does not take this request: a grammar it does not know, a prompt too long for it."""
+
+    code = "model_refused"
+
+
 class ModelMissing(Unavailable):
     """A model file cannot be fetched or does not match its checksum."""
 

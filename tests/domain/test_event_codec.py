@@ -37,7 +37,14 @@ EXAMPLES: tuple[e.Event, ...] = (
     e.SlotRequested(pending=PENDING),
     e.SlotFilled(slot="order_id", value="A-17", source="said"),
     e.ToolCalled(call=CALL, milliseconds=41.5, writes=False, text="Order A-17 is shipped."),
-    e.ModelPhrased(model="smollm2-135m-instruct", draft="It is on its way.", sampled=6, forced=2, milliseconds=52.0),
+    e.ModelPhrased(
+        model="smollm2-135m-instruct",
+        draft="It is on its way.",
+        sampled=6,
+        forced=2,
+        milliseconds=52.0,
+        stretches=(e.Stretch(text="It is "), e.Stretch(text="on its way", forced=True), e.Stretch(text=".")),
+    ),
     e.DraftRejected(sentence="It arrives on Monday.", objection="no source names a day"),
     e.SentenceReleased(text="Order A-17 is shipped."),
     e.ReplySent(

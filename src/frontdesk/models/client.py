@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +18,9 @@ from typing import Any
 import httpx
 import numpy as np
 
-from frontdesk.errors import ModelUnavailable, TooBusy
+from frontdesk.errors import ModelRefused, ModelUnavailable, TooBusy
 from frontdesk.models.admission import Admission, Breaker
-from frontdesk.models.protocols import ChatRequest, Vectors
+from frontdesk.models.protocols import ChatRequest, ModelCall, Vectors
 
 Changing = str | Callable[[], str]
 """A value, or where to ask for it at each call: an embedded server has another address and key after a restart."""
@@ -29,11 +29,8 @@ _CONNECT_SECONDS = 2.0
 _DRAIN_SECONDS = 0.1
 _MOST_LINE_BYTES = 1 << 20
 _MOST_ERROR_BYTES = 1 << 16
+_OURS = frozenset({"lora", "model"})
 _STALE = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)  # an idle connection that the server had closed meanwhile
-
-
-class _Refused(ModelUnavailable):
-    """The server works, but not for this request: says nothing about its health."""
 
 
 class ChatClient:
@@ -51,14 +48,19 @@ class ChatClient:
         slots: int,
         queue: int,
         clock: Callable[[], float] = time.monotonic,
+        adapters: Callable[[str], Mapping[str, Any]] | None = None,
     ) -> None:
-        """Times in seconds. A call waits at most `first_token` for a slot; `total` counts from the slot on."""
+        """Times in seconds. A call waits at most `first_token` for a slot; `total` counts from the slot on.
+
+        `adapters`: the request fields that choose an adapter by its id, or none for ""; None for a server without adapters.
+        """
         self.name = model
         self.admission = Admission(slots=slots, queue=queue)
         self.breaker = Breaker(f"the language model {model}", clock=clock)
         self._first_token = first_token
         self._between_tokens = between_tokens
         self._total = total
+        self._adapters = adapters
         self._server = _Server(url=url, key=key, what="the model server", setting="LLM")
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[str]:
@@ -66,6 +68,24 @@ class ChatClient:
 
         Raises TooBusy (our queue or the server's is full) and ModelUnavailable (down, late, garbled, breaker open, request refused).
         """
+        async with aclosing(self._stream(request)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, str):
+                    yield piece
+
+    async def stream_with_calls(self, request: ChatRequest) -> AsyncGenerator[str | ModelCall]:
+        """Like `stream`, and behind the text the calls that the model made of the `tools` in `request.extra`, whole and in order."""
+        parts: dict[int, dict[str, str]] = {}
+        async with aclosing(self._stream(request)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, str):
+                    yield piece
+                else:
+                    _gather(parts, piece)
+        for index in sorted(parts):
+            yield ModelCall(**parts[index])
+
+    async def _stream(self, request: ChatRequest) -> AsyncGenerator[str | list[Any]]:
         self.breaker.enter()
         with _judged(self.breaker) as call:
             async with self.admission.slot(self._first_token), self._answer(self._body(request)) as pieces:
@@ -100,10 +120,20 @@ class ChatClient:
                 "type": "json_schema",
                 "json_schema": {"name": "answer", "strict": True, "schema": request.json_schema},
             }
-        return {**body, **request.extra}
+        return {**body, **request.extra, **self._chosen(request)}
+
+    def _chosen(self, request: ChatRequest) -> Mapping[str, Any]:
+        """What applies the request's adapter and no other. The caller's `extra` cannot choose one, nor another model."""
+        if not request.extra.keys().isdisjoint(_OURS):
+            raise ModelRefused("a model or an adapter is chosen by the desk, not by a request's extra fields")
+        if self._adapters is not None:
+            return self._adapters(request.adapter)
+        if request.adapter:
+            raise ModelRefused("this model server holds no adapters: deploy them to it first")
+        return {}
 
     @asynccontextmanager
-    async def _answer(self, body: dict[str, Any]) -> AsyncIterator[AsyncIterator[str]]:
+    async def _answer(self, body: dict[str, Any]) -> AsyncIterator[AsyncIterator[str | list[Any]]]:
         """The pieces of one answer, each within its deadline."""
         clock = asyncio.get_running_loop().time
         end = clock() + self._total
@@ -115,13 +145,18 @@ class ChatClient:
         ):
             yield pieces
 
-    async def _pieces(self, lines: AsyncIterator[str], deadline: _Deadline, end: float, clock: Callable[[], float]) -> AsyncGenerator[str]:
+    async def _pieces(
+        self, lines: AsyncIterator[str], deadline: _Deadline, end: float, clock: Callable[[], float]
+    ) -> AsyncGenerator[str | list[Any]]:
+        """Text, and what chunks say of calls, as they come."""
         finished = False
         while (data := await deadline.next(lines)) is not None and data != "[DONE]":
-            text, last = _chunk(data)
+            text, calls, last = _chunk(data)
             finished = finished or last
-            if text:
-                yield text
+            for piece in (text, calls):
+                if not piece:
+                    continue
+                yield piece
                 # Counted from here: what the consumer did with the piece is not the server's time.
                 deadline.at = min(end, clock() + self._between_tokens)
                 in_all = deadline.at == end
@@ -260,8 +295,10 @@ class _Server:
     async def _send(self, method: str, path: str, body: dict[str, Any] | None, deadline: _Deadline) -> httpx.Response:
         # Half of a surrogate pair, which broken clients send, becomes a question mark.
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        # Read once and with the body: adapters have other numbers in another child, and the key lets only this one answer.
+        url, headers = self._base() + path, self._headers()
         for stale in (True, False):
-            request = self._client().build_request(method, self._base() + path, content=content, headers=self._headers())
+            request = self._client().build_request(method, url, content=content, headers=headers)
             try:
                 async with deadline:
                     return await self._client().send(request, stream=True)
@@ -310,7 +347,7 @@ class _Server:
             after = headers.get("retry-after", "")
             return TooBusy(f"{self.what} is full: try again shortly", retry_after=float(after) if re.fullmatch(r"\d{1,4}", after) else 1.0)
         if status < httpx.codes.INTERNAL_SERVER_ERROR:
-            return _Refused(f"{self.what} refused the request with HTTP {status}{said}")
+            return ModelRefused(f"{self.what} refused the request with HTTP {status}{said}")
         return ModelUnavailable(f"{self.what} failed with HTTP {status}{said}: look at its log")
 
 
@@ -327,7 +364,7 @@ def _judged(breaker: Breaker) -> Iterator[_Call]:
     call = _Call()
     try:
         yield call
-    except (TooBusy, _Refused):
+    except (TooBusy, ModelRefused):  # the server works: says nothing about its health
         breaker.abandoned()
         raise
     except ModelUnavailable:
@@ -362,18 +399,31 @@ async def _drained(lines: AsyncIterator[str]) -> None:
                 continue
 
 
-def _chunk(data: str) -> tuple[str, bool]:
-    """The text of one chunk, and whether it says that the answer is complete."""
+def _chunk(data: str) -> tuple[str, list[Any], bool]:
+    """The text of one chunk, what it adds to calls, and whether it says that the answer is complete."""
     try:
         chunk = json.loads(data)
         if "error" in chunk:
             raise ModelUnavailable(f"the model server failed in the middle of an answer{_message(data.encode())}: look at its log")
         if not chunk["choices"]:  # usage, at the end
-            return "", False
+            return "", [], False
         choice = chunk["choices"][0]
-        text = (choice.get("delta") or {}).get("content") or ""
-        return text + "", choice.get("finish_reason") is not None
+        delta = choice.get("delta") or {}
+        return (delta.get("content") or "") + "", list(delta.get("tool_calls") or ()), choice.get("finish_reason") is not None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as e:
+        raise _garbled() from e
+
+
+def _gather(parts: dict[int, dict[str, str]], deltas: list[Any]) -> None:
+    """Adds what a chunk says of calls to what earlier chunks said of the same."""
+    try:
+        for delta in deltas:
+            part = parts.setdefault(int(delta.get("index", 0)), {"id": "", "name": "", "arguments": ""})
+            function = delta.get("function") or {}
+            part["id"] = part["id"] or str(delta.get("id") or "")
+            part["name"] += function.get("name") or ""
+            part["arguments"] += function.get("arguments") or ""
+    except (TypeError, AttributeError, ValueError) as e:
         raise _garbled() from e
 
 

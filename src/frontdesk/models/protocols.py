@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ Vectors = NDArray[np.float32]
 class ChatRequest:
     """One call of a language model."""
 
-    messages: Sequence[Mapping[str, str]]
-    """`{"role": ..., "content": ...}` rows."""
+    messages: Sequence[Mapping[str, Any]]
+    """`{"role": ..., "content": ...}` rows; with `tools` in `extra` also calls and their results, as OpenAI writes them."""
     max_tokens: int = 160
     temperature: float = 0.0
     stop: tuple[str, ...] = ()
@@ -26,7 +26,9 @@ class ChatRequest:
     json_schema: Mapping[str, Any] | None = None
     seed: int | None = 7
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Server-specific fields, e.g. a LoRA choice or `tools`."""
+    """Server-specific fields, e.g. `tools`. A model or an adapter cannot be chosen here."""
+    adapter: str = ""
+    """Id of the one adapter that answers; "": the base model alone. Set by `models.tuned` only, which binds it to a tenant."""
 
 
 class LanguageModel(Protocol):
@@ -39,6 +41,26 @@ class LanguageModel(Protocol):
 
         Raises ModelUnavailable (down, late, breaker open) and TooBusy (queue full).
         """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCall:
+    """A call that a model made of the `tools` it was offered. Nothing of it is checked: `arguments` is whatever text the model wrote."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@runtime_checkable
+class ToolModel(Protocol):
+    """A language model whose server takes OpenAI's `tools`."""
+
+    name: str
+
+    def stream_with_calls(self, request: ChatRequest) -> AsyncIterator[str | ModelCall]:
+        """Pieces of text as they come, then the calls. Raises like `LanguageModel.stream`, and ModelRefused when it takes no `tools`."""
         ...
 
 

@@ -6,13 +6,14 @@ import asyncio
 import hashlib
 import itertools
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import numpy as np
 
 from frontdesk.errors import ModelUnavailable
-from frontdesk.models.protocols import ChatRequest, Vectors
+from frontdesk.models.protocols import ChatRequest, ModelCall, Vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class Reply:
     """Seconds before each further piece."""
     error: Exception | None = None
     """Raised after `text` has been given."""
+    calls: tuple[ModelCall, ...] = ()
+    """Calls of the offered `tools`, behind the text; only `stream_with_calls` gives them."""
 
 
 Script = Callable[[ChatRequest], str | Reply] | Sequence[str | Reply]
@@ -44,6 +47,13 @@ class ScriptedModel:
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[str]:
         """The scripted answer in pieces that join to its text, cut at `request.stop` and after `request.max_tokens` words."""
+        async with aclosing(self.stream_with_calls(request)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, str):
+                    yield piece
+
+    async def stream_with_calls(self, request: ChatRequest) -> AsyncGenerator[str | ModelCall]:
+        """The same, then the scripted calls."""
         reply = self._reply(request)
         self.requests.append(request)
         self.active += 1
@@ -55,6 +65,8 @@ class ScriptedModel:
                 yield piece
             if reply.error is not None:
                 raise reply.error
+            for call in reply.calls:
+                yield call
         finally:
             self.active -= 1
 
