@@ -20,6 +20,7 @@ from frontdesk.store.knowledge import KnowledgeStore
 from frontdesk.store.ledger import Ledger
 from frontdesk.store.log import EventLog
 from frontdesk.store.migrating import migrate
+from frontdesk.store.rehearsals import Rehearsals
 
 WATCH_SECONDS = 0.25
 """How often the embedded server is looked after."""
@@ -35,6 +36,7 @@ class TenantStore:
     knowledge: KnowledgeStore
     keys: Keys
     desk: DeskState
+    rehearsals: Rehearsals
     ledger: Ledger
 
 
@@ -94,6 +96,7 @@ class Store:
                 knowledge=KnowledgeStore(self._database, tenant, grown=self._indexer.grown),
                 keys=Keys(self._database, tenant, self._recent),
                 desk=DeskState(self._database, tenant),
+                rehearsals=Rehearsals(self._database, tenant),
                 ledger=Ledger(self._database, tenant),
             )
             if len(self._tenants) < 10_000:  # a claimed tenant id may be anything; only so many are kept
