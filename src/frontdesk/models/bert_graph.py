@@ -33,7 +33,8 @@ _FUSED = "com.microsoft"
 def build(folder: Path, target: Path, precision: Precision, adapter: Path | None = None) -> None:
     """Write the ONNX file for the model in `folder` (model.safetensors, config.json) to `target`.
 
-    `adapter` holds low-rank updates: for a weight `w`, `w.a` (rank, in) and `w.b` (out, rank), added as `w + w.b @ w.a`.
+    `adapter` holds low-rank updates: for a weight `w`, `w.a` (rank, in) and `w.b` (out, rank), added as `w + w.b @ w.a`;
+    what else it holds is left alone.
     int8 keeps weights in 8 bits per channel and quantises activations as they come (half the time, a small loss).
     Raises ModelMissing when the files are not those of a BERT encoder.
     """
@@ -45,7 +46,7 @@ def build(folder: Path, target: Path, precision: Precision, adapter: Path | None
     prefix = "bert." if "bert.embeddings.LayerNorm.weight" in weights else ""
     try:
         plain = {k.removeprefix(prefix): v.astype(np.float32) for k, v in weights.items() if v.dtype.kind == "f"}
-        for name in {key[:-2] for key in updates}:
+        for name in {key[:-2] for key in updates if key.endswith((".a", ".b"))}:
             plain[name] = plain[name] + updates[f"{name}.b"].astype(np.float32) @ updates[f"{name}.a"].astype(np.float32)
         model = _Graph(plain, config).model()
     except KeyError as e:
