@@ -47,13 +47,13 @@ async def test_a_good_answer_comes_in_its_pieces(client_of):
 
 async def test_the_request_carries_what_was_asked(client_of, stub):
     request = asked(
-        "x", grammar="root ::= [a-z]", json_schema={"type": "object"}, stop=("\n",), seed=3, extra={"lora": [{"id": 0, "scale": 1}]}
+        "x", grammar="root ::= [a-z]", json_schema={"type": "object"}, stop=("\n",), seed=3, extra={"tools": [{"type": "function"}]}
     )
     await complete(client_of("good"), request)
     body = stub.bodies[-1]
     assert body["grammar"] == "root ::= [a-z]"
     assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
-    assert (body["stop"], body["seed"], body["stream"], body["lora"]) == (["\n"], 3, True, [{"id": 0, "scale": 1}])
+    assert (body["stop"], body["seed"], body["stream"], body["tools"]) == (["\n"], 3, True, [{"type": "function"}])
     assert "Bearer good-key" in stub.headers[-1]
 
 

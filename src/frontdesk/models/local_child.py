@@ -61,6 +61,10 @@ def _serve(config: dict[str, Any]) -> Any:
     params.cache_prompt = True
     params.cache_ram_mib = _PROMPT_CACHE_MIB
     params.verbosity = _VERBOSITY
+    if config["adapters"]:
+        # Loaded but off: each request names the scale of every one of them (see `LocalModel.chosen`).
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in config["adapters"]]
+        params.cache_ram_mib = 0  # kept prompts do not remember which adapter computed them
     return xllamacpp.Server(params)
 
 

@@ -146,7 +146,7 @@ def write_merged(base: Path, target: Path, *, kind: str = "f16", updates: list[U
     writer = gguf.GGUFWriter(str(target), facts.architecture)
     _copy_head(reader, writer, _FILE_TYPES[kind])
     for tensor in reader.tensors:
-        weights = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
+        weights: Array = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
         update = by_name.get(tensor.name)
         if update is not None:
             weights = weights + update.scale * (update.b @ update.a)
