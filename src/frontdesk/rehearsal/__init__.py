@@ -1,0 +1,1 @@
+"""AI customers rehearse the desk before real ones come."""

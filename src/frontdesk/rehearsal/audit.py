@@ -1,0 +1,104 @@
+"""Whether the played customer behaved: contradicted or invented facts, leaked goals, role slips, repeated lines, broken slots, cross-talk.
+
+A conversation with a fault says nothing about the desk: it is marked and left out of scores.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+from frontdesk.rehearsal.cast import Cast
+from frontdesk.rehearsal.reading import load_yaml, preset, texts
+from frontdesk.rehearsal.scenarios import Scenario
+from frontdesk.rehearsal.talk import AGENT, CUSTOMER, Line, Talk
+
+_FIGURE = re.compile(r"\w*\d[\w.,:/-]*\w|\d")
+_WORD = re.compile(r"[a-z']+")
+LEAKED = 6
+"""So many words of the goal in a row are a leak."""
+
+
+def faults(cast: Cast, scenario: Scenario, talk: Talk) -> tuple[str, ...]:
+    """The simulator's faults in a conversation, each as `kind: what`."""
+    found: list[str] = []
+    for number, line in enumerate(talk.lines):
+        if number and talk.lines[number - 1].role == line.role and line.acts[:1] not in (("close",), ("leave",)):
+            found.append(f"self-reply: {line.role} spoke twice in a row")
+        if line.role == CUSTOMER:
+            found += [f"{fault} (message {number + 1})" for fault in _line_faults(cast, scenario, talk, number, line)]
+    found += _repeats(talk)
+    found += [f"contradicted fact: {name} is {scenario.known[name]}, said was {value}" for name, value in _contradicted(scenario, talk)]
+    return tuple(dict.fromkeys(found))
+
+
+def slipped(text: str) -> str:
+    """The kind of slip that a customer's words show; empty when there is none."""
+    return next((f"{kind} slip" if kind == "role" else "leaked goal" for kind, p in _slips() if p.search(text)), "")
+
+
+def figures(text: str) -> set[str]:
+    """Everything in a text that holds a digit, as it stands there."""
+    return {f.casefold().strip(".,:") for f in _FIGURE.findall(text)}
+
+
+@cache
+def _slips() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    rows: Mapping[str, object] = load_yaml(preset("slips.yaml"))
+    return tuple((kind, re.compile(p, re.IGNORECASE)) for kind, patterns in rows.items() for p in texts(kind, patterns))
+
+
+def _line_faults(cast: Cast, scenario: Scenario, talk: Talk, number: int, line: Line) -> Iterator[str]:
+    for value in (*line.slots, *line.planned):
+        if value.casefold() not in line.text.casefold():
+            yield f"broken slot: {value!r} is missing"
+    if kind := slipped(line.text):
+        yield kind
+    if _shares_a_run(line.text, scenario.goal) and line.draft != line.text:
+        yield "leaked goal"
+    heard = {f for other in talk.lines[:number] for f in figures(other.text)}
+    allowed = heard | {f for text in _given(scenario, talk, line) for f in figures(text)}
+    for figure in sorted(figures(line.text) - allowed):
+        yield f"invented fact: {figure}"
+    for product in cast.products:
+        if product != talk.role.product and product not in scenario.goal and _names(line.text, product) and not _names(line.draft, product):
+            yield f"cross-talk: {product}"
+
+
+def _given(scenario: Scenario, talk: Talk, line: Line) -> Iterator[str]:
+    """Every text from which this customer may take a figure."""
+    yield from (line.draft, scenario.belief, scenario.topic, scenario.goal, talk.role.product, *line.planned)
+    yield from scenario.known.values()
+    yield from scenario.attacks
+    for ask in scenario.asks:
+        yield from ask.say
+
+
+def _repeats(talk: Talk) -> list[str]:
+    said = [" ".join(line.text.casefold().split()) for line in talk.lines if line.role == CUSTOMER]
+    return ["repeated line"] if len(set(said)) < len(said) else []
+
+
+def _contradicted(scenario: Scenario, talk: Talk) -> Iterator[tuple[str, str]]:
+    """Details told wrongly and left so: planned slips that were corrected do not count."""
+    for name, value in talk.mind.told.items():
+        corrected = any(a.kind == "correct" and a.fact == name for a in talk.mind.pending)
+        ended = talk.outcome is not None and any(value in line.planned for line in talk.lines)
+        if name in scenario.known and value != scenario.known[name] and not corrected and not ended:
+            yield name, value
+
+
+def _shares_a_run(text: str, goal: str) -> bool:
+    said, wanted = _WORD.findall(text.casefold()), _WORD.findall(goal.casefold())
+    runs = {tuple(said[i : i + LEAKED]) for i in range(len(said) - LEAKED + 1)}
+    return any(tuple(wanted[i : i + LEAKED]) in runs for i in range(len(wanted) - LEAKED + 1))
+
+
+def _names(text: str, product: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(product)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def turns_in_order(talk: Talk) -> bool:
+    """Whether customer and agent took turns from the first word on."""
+    return all(line.role == (AGENT if n % 2 else CUSTOMER) for n, line in enumerate(talk.lines[:-1]))
