@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from frontdesk.training.lowrank import quicken
 from frontdesk.training.packing import Encoded, Row, Sample, encode, pack
 
-MICRO_TOKENS = 2048
-"""Tokens per forward pass: what the caches of a CPU like; on a GPU eight times as many."""
+MICRO_TOKENS = 384
+"""Tokens per forward pass and thread: what the caches of a CPU like (measured: 207 tokens/s against 167 with 2048)."""
+GPU_TOKENS = 16384
 REPLIES = 48
 """Replies generated at once."""
 
@@ -49,6 +51,7 @@ class Learner:
         for parameter in adapted.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(self.dtype)
+        quicken(adapted)
         return adapted
 
     # --- the weights that change, as one vector of 32-bit numbers ---
@@ -103,7 +106,7 @@ class Learner:
 
     def groups(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
         """Rows that go through the model together, longest first."""
-        limit = MICRO_TOKENS * (8 if self.device.type == "cuda" else 1)
+        limit = GPU_TOKENS if self.device.type == "cuda" else MICRO_TOKENS * torch.get_num_threads()
         group: list[Row] = []
         for row in sorted(rows, key=lambda r: -len(r.tokens)):
             if group and len(group[0].tokens) * (len(group) + 1) > limit:
