@@ -58,6 +58,8 @@ async def fill(store: Store, tenant: TenantId) -> None:
     await space.desk.audit(actor="a", action="b", subject="c")
     await space.desk.put_blob("head", b"x")
     await fill_ledger(space, id)
+    await space.deployments.add(name="faq", adapter="a", folder="f", manifest={}, actor="k")
+    await space.deployments.propose(kind="faq", source="gap", question="?")
     passage = Passage(id=PassageId(""), document=DocumentId(""), source="a.md", title="A", kind=PassageKind.PROSE, text=f"canary {tenant}")
     await space.knowledge.replace(NewDocument(source="a.md", title="A", sha256="1"), [(passage, UNIT, passage.text)])
 

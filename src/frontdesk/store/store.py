@@ -12,6 +12,7 @@ from frontdesk.errors import BadInput, StoreUnavailable
 from frontdesk.settings import Settings
 from frontdesk.store.conversations import Conversations
 from frontdesk.store.database import APP_ROLE, TAIL_ROLE, Database
+from frontdesk.store.deployments import Deployments
 from frontdesk.store.desk import DeskState
 from frontdesk.store.embedded import Embedded
 from frontdesk.store.indexing import LARGE, Indexer
@@ -36,6 +37,7 @@ class TenantStore:
     knowledge: KnowledgeStore
     keys: Keys
     desk: DeskState
+    deployments: Deployments
     rehearsals: Rehearsals
     ledger: Ledger
 
@@ -96,6 +98,7 @@ class Store:
                 knowledge=KnowledgeStore(self._database, tenant, grown=self._indexer.grown),
                 keys=Keys(self._database, tenant, self._recent),
                 desk=DeskState(self._database, tenant),
+                deployments=Deployments(self._database, tenant),
                 rehearsals=Rehearsals(self._database, tenant),
                 ledger=Ledger(self._database, tenant),
             )
