@@ -1,13 +1,14 @@
 """What the log says about the desk: sentiment, summaries, insight, scores, the resolution ledger, and help for agents while they talk.
 
-For those who build on it (console, server, commands); all of it works on one tenant at a time:
+For those who build on it (console, server, commands): `service.Analytics(store, tenants, embedder=, model=)` is the one way in;
+the server keeps one (`access.Desk.analytics`). All methods take the tenant first:
 
-- `sentiment.Sentiment.load()`; `.of(texts, vectors) -> list[Tone(label, score)]`; `.read(texts, embedder)`; `trend(tones) -> Trend`
-- `metrics.Row`, `metrics.FIGURES`, `metrics.figures(rows, *, now, days) -> Report`, `metrics.series(...)`, `metrics.outcome(row, now)`
-- `folding.Analyst(store, embedder).catch_up(tenant)`, `.run(tenants)`: keeps ledger and tones in step with the log
-- `store.for_tenant(t).ledger`: `rows(since=, until=, ...)`, `tones(...)`, `scores(...)`, `labels(...)`
-- `summary.summarise(events) -> Summary`, `summary.of_customer(...)`, `summary.phrase(summary, model)`
-- `insight.themes(...)`, `insight.contradictions(...)`, `insight.stale(...)`, `insight.draft_faq(...)`, `insight.recall(...)`
-- `score.score(events, rubric) -> Score`, `score.rubric_of(tenant)`, `score.calibrate(labels, scores) -> Calibration`
-- `assist.Assistant(...).help(conversation) -> Help`, `assist.check_wording(text, ...)`, `assist.closing_note(summary)`
+- `report(t, Period(...)) -> metrics.Report` (`.readings`, `.outcomes`), `series(t, figure, bucket, period)`, `split(t, figure, by, period)`,
+  `behind(t, figure, period, counted=) -> [Seen]`, `seen(t, period)`, `export(t, period) -> csv`, `mood(t, bucket, by=, period=) -> [MoodRow]`
+- `inside(t, conversation, phrased=) -> Inside` (row, outcome, summary, tones, trend, score, labels), `customer(t, id) -> CustomerSummary`
+- `scores(t, period=, flag=)`, `label(t, conversation, passed=, by=, criterion=, note=)`, `to_label(t)`, `calibration(t, criterion=)`
+- `run()`: the consumer in process; `refresh(t)`: count what is new now
+
+The parts below it, pure or nearly so: `sentiment.Sentiment`, `metrics` (definitions: `metrics.FIGURES`, `metrics.MEANING`), `folding.fold_row`,
+`summary.summarise`, `criteria` and `score`, `insight` (themes, contradictions, drafts, recalls), `assist`.
 """

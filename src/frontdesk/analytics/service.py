@@ -1,0 +1,301 @@
+"""One way in for whoever looks: the server's routes, the console, the commands. Reads a tenant's tables and puts the parts together.
+
+Every method works on one tenant. What it shows is as fresh as the consumers made it; `refresh` brings it up to date first, which costs
+little when little happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from frontdesk.analytics import metrics
+from frontdesk.analytics import score as scoring
+from frontdesk.analytics.folding import Analyst, row_from
+from frontdesk.analytics.metrics import COLUMNS, DAYS, Figure, Reading, Report, Row, Seen
+from frontdesk.analytics.sentiment import Sentiment, Trend, trend
+from frontdesk.analytics.summary import CustomerSummary, Summary, of_customer, phrase, summarise
+from frontdesk.domain.conversation import ConversationId
+from frontdesk.domain.events import Recorded
+from frontdesk.domain.tenancy import CustomerId, Tenant, TenantId
+from frontdesk.errors import BadInput, FrontdeskError, NotFound
+from frontdesk.models.protocols import Embedder, LanguageModel
+from frontdesk.store.ledger import LabelRow, MoodRow, ScoreRow, ToneRow
+from frontdesk.store.store import Store
+
+BUCKETS: Mapping[str, timedelta] = {
+    "minute": timedelta(minutes=1),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(days=7),
+}
+PARTS = ("channel", "intent", "topic", "desk", "model")
+LONGEST = 20_000
+"""Events of one conversation that are read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Period:
+    """Which conversations are looked at: those opened in [since, until), of one channel, intent, ... where given."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    channel: str | None = None
+    intent: str | None = None
+    topic: str | None = None
+    desk: str | None = None
+    model: str | None = None
+    days: int = DAYS
+    """Days within which coming back counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inside:
+    """One conversation, read through."""
+
+    row: Row | None
+    outcome: str
+    summary: Summary
+    tones: tuple[ToneRow, ...]
+    trend: Mapping[str, Trend]
+    """By speaker."""
+    score: scoring.Score
+    labels: tuple[LabelRow, ...] = ()
+    followups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class Analytics:
+    """Figures, moods, summaries and scores of the tenants of one office. Methods raise StoreUnavailable."""
+
+    def __init__(
+        self,
+        store: Store,
+        tenants: Mapping[TenantId, Tenant],
+        *,
+        embedder: Embedder | None = None,
+        model: LanguageModel | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Without an embedder there are no tones and no themes; without a model nothing is phrased."""
+        self.store, self.tenants, self.embedder, self.model = store, tenants, embedder, model
+        self.analyst = Analyst(store, embedder)
+        self._clock = clock
+        self._sentiment: Sentiment | None = None
+
+    # --- keeping up ---
+
+    async def refresh(self, tenant: TenantId) -> None:
+        """Count what was recorded since the last time."""
+        await self.analyst.catch_up(tenant)
+
+    async def run(self) -> None:
+        """For ever: ledger, tones and scores of all tenants follow the log."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.analyst.run(lambda: list(self.tenants)))
+            group.create_task(self._score_for_ever())
+
+    # --- figures ---
+
+    async def seen(self, tenant: TenantId, period: Period | None = None) -> list[Seen]:
+        """The conversations of a period with their outcomes, the newest first."""
+        period = period or Period()
+        await self.refresh(tenant)
+        ledger = self.store.for_tenant(tenant).ledger
+        wanted = {name: getattr(period, name) for name in ("since", "until", *PARTS)}
+        rows = [row_from(data) for data in await ledger.rows(**wanted)]
+        later: list[Row] = []
+        if rows:
+            visits = await ledger.visits(since=min(r.opened_at for r in rows))
+            later = [Row(conversation=v.conversation, customer=v.customer, opened_at=v.opened_at, last_at=v.last_at) for v in visits]
+        known = {r.conversation for r in rows}
+        return metrics.seen(rows, now=self._clock(), days=period.days, later=[r for r in later if r.conversation not in known])
+
+    async def report(self, tenant: TenantId, period: Period | None = None) -> Report:
+        """Every figure over a period."""
+        return metrics.figures(await self.seen(tenant, period))
+
+    async def series(
+        self, tenant: TenantId, name: str, bucket: str = "day", period: Period | None = None
+    ) -> list[tuple[datetime, Reading]]:
+        """One figure over time. Raises BadInput for an unknown figure or bucket."""
+        return metrics.series(metrics.figure(name), await self.seen(tenant, period), bucket=_bucket(bucket))
+
+    async def behind(self, tenant: TenantId, name: str, period: Period | None = None, *, counted: bool = True) -> list[Seen]:
+        """The conversations that a figure counts (or those it is taken among). Raises BadInput for an unknown figure.
+
+        `name` may also be an outcome, so that those outside the rates (open, no_request) open too.
+        """
+        rows = await self.seen(tenant, period)
+        if name in metrics.Outcome and name not in metrics.BY_NAME:
+            return [s for s in rows if s.outcome == name]
+        return metrics.behind(metrics.figure(name), rows, counted=counted)
+
+    async def split(self, tenant: TenantId, name: str, by: str, period: Period | None = None) -> list[tuple[str, Reading]]:
+        """One figure for each channel, intent, topic, desk or model, the largest part first. Raises BadInput."""
+        if by not in PARTS:
+            raise BadInput(f"figures cannot be split by {by[:40]!r}: choose from {', '.join(PARTS)}")
+        figure: Figure = metrics.figure(name)
+        parts: dict[str, list[Seen]] = {}
+        for s in await self.seen(tenant, period):
+            parts.setdefault(str(getattr(s.row, by)), []).append(s)
+        return sorted(((part, metrics.read(figure, rows)) for part, rows in parts.items()), key=lambda p: -p[1].among)
+
+    async def export(self, tenant: TenantId, period: Period | None = None) -> str:
+        """One line per conversation, as CSV with a heading line."""
+        budget = self.tenants[tenant].budget if tenant in self.tenants else {}
+        out = io.StringIO()
+        writer = csv.writer(out)
+        writer.writerow([*COLUMNS, "outcome", "returned", "cost"])
+        for s in await self.seen(tenant, period):
+            values = [getattr(s.row, name) for name in COLUMNS]
+            writer.writerow([_cell(v) for v in (*values, s.outcome.value, s.returned, metrics.cost(s.row, budget))])
+        return out.getvalue()
+
+    async def mood(self, tenant: TenantId, bucket: str = "hour", *, by: str = "", period: Period | None = None) -> list[MoodRow]:
+        """Average tone over time, by speaker, and by channel, intent, topic, desk or model where asked. Raises BadInput."""
+        if by and by not in PARTS:
+            raise BadInput(f"moods cannot be split by {by[:40]!r}: choose from {', '.join(PARTS)}")
+        period = period or Period()
+        await self.refresh(tenant)
+        return await self.store.for_tenant(tenant).ledger.mood(
+            seconds=_bucket(bucket).total_seconds(), by=by, since=period.since, until=period.until, channel=period.channel
+        )
+
+    # --- one conversation, one customer ---
+
+    async def inside(self, tenant: TenantId, conversation: ConversationId, *, phrased: bool = False) -> Inside:
+        """One conversation, read through. Raises NotFound."""
+        space = self.store.for_tenant(tenant)
+        await space.conversations.key_of(conversation)
+        events = await self.events(tenant, conversation)
+        await self.refresh(tenant)
+        rows = [row_from(data) for data in await space.ledger.rows(ids=[conversation])]
+        tones = await space.ledger.tones([conversation])
+        summary = summarise(events, now=self._clock())
+        if phrased:
+            summary = replace(summary, phrased=await phrase(summary, self.model))
+        by_speaker: dict[str, list[float]] = {}
+        for tone in tones:
+            by_speaker.setdefault(tone.speaker, []).append(tone.score)
+        return Inside(
+            row=rows[0] if rows else None,
+            outcome=summary.outcome.value,
+            summary=summary,
+            tones=tuple(tones),
+            trend={speaker: trend(scores) for speaker, scores in by_speaker.items()},
+            score=await asyncio.to_thread(scoring.score, events, self.rubric(tenant), sentiment=self.sentiment()),
+            labels=tuple(label for label in await space.ledger.labels() if label.conversation == conversation),
+        )
+
+    async def customer(self, tenant: TenantId, customer: CustomerId, *, limit: int = 20) -> CustomerSummary:
+        """What the latest conversations of one customer amount to; empty for an unknown one."""
+        space = self.store.for_tenant(tenant)
+        found = await space.conversations.list(customer=customer, limit=limit)
+        return of_customer([summarise(await self.events(tenant, c.conversation_id), now=self._clock()) for c in found])
+
+    async def events(self, tenant: TenantId, conversation: ConversationId) -> list[Recorded]:
+        """All events of a conversation; of a very long one, the first."""
+        found: list[Recorded] = []
+        conversations = self.store.for_tenant(tenant).conversations
+        while len(found) < LONGEST and (page := await conversations.events(conversation, after=found[-1].seq if found else 0, limit=2000)):
+            found += page
+        return found
+
+    # --- scores ---
+
+    def rubric(self, tenant: TenantId) -> scoring.Rubric:
+        """The tenant's rubric. Raises BadInput for a `scoring:` section that cannot be used."""
+        return scoring.rubric_of(self.tenants.get(tenant))
+
+    async def score_waiting(self, tenant: TenantId, *, limit: int = 200, quiet: timedelta = timedelta(minutes=10)) -> int:
+        """Score conversations that have been quiet for a while and have no up-to-date score; how many that were."""
+        rubric, ledger = self.rubric(tenant), self.store.for_tenant(tenant).ledger
+        ids = await ledger.unscored(rubric=rubric.id, quiet=self._clock() - quiet, limit=limit)
+        for id in ids:
+            events = await self.events(tenant, id)
+            if not events:
+                continue
+            if rubric.judge == "model" and self.model is not None:
+                made = await scoring.judge(events, self.model, rubric, sentiment=self.sentiment())
+            else:
+                made = await asyncio.to_thread(scoring.score, events, rubric, sentiment=self.sentiment())
+            await ledger.keep_score(
+                ScoreRow(
+                    conversation=id, seq=made.seq, rubric=rubric.id, judge=made.judge, at=None, total=made.total, passed=made.passed,
+                    flags=made.flags, criteria=made.criteria(),
+                )
+            )  # fmt: skip
+        return len(ids)
+
+    async def scores(self, tenant: TenantId, *, period: Period | None = None, flag: str | None = None, limit: int = 200) -> list[ScoreRow]:
+        """Scores of a period, the lowest first."""
+        period = period or Period()
+        return await self.store.for_tenant(tenant).ledger.scores(since=period.since, until=period.until, flag=flag, limit=limit)
+
+    async def label(
+        self, tenant: TenantId, conversation: ConversationId, *, passed: bool, by: str, criterion: str = "", note: str = ""
+    ) -> None:
+        """Keep what a person says about a conversation ('' as a whole) or one criterion. Raises NotFound and BadInput."""
+        if criterion and criterion not in scoring.CRITERIA:
+            raise BadInput(f"there is no criterion {criterion[:40]!r}: choose from {', '.join(scoring.CRITERIA)}")
+        ledger = self.store.for_tenant(tenant).ledger
+        if not await ledger.label(conversation, criterion=criterion, passed=passed, note=note, by=by):
+            raise NotFound("no such conversation")
+
+    async def to_label(self, tenant: TenantId, *, limit: int = 50) -> list[ConversationId]:
+        """Conversations to label next, drawn by lot among those that are scored."""
+        return await self.store.for_tenant(tenant).ledger.to_label(limit=limit)
+
+    async def calibration(self, tenant: TenantId, *, criterion: str = "") -> scoring.Calibration:
+        """How far the judge is to be trusted, as a whole or on one criterion, and the share that people would pass."""
+        ledger = self.store.for_tenant(tenant).ledger
+        verdicts = {
+            s.conversation: v for s in await ledger.scores() if (v := _verdict(s, criterion, self.rubric(tenant).passes)) is not None
+        }
+        labels = [
+            (b.passed, verdicts[b.conversation]) for b in await ledger.labels() if b.criterion == criterion and b.conversation in verdicts
+        ]
+        return scoring.calibrate(labels, list(verdicts.values()))
+
+    def sentiment(self) -> Sentiment:
+        """The embedded head."""
+        if self._sentiment is None:
+            self._sentiment = Sentiment.load()
+        return self._sentiment
+
+    async def _score_for_ever(self) -> None:
+        while True:
+            for tenant in list(self.tenants):
+                try:
+                    while await self.score_waiting(tenant) >= 200:
+                        await asyncio.sleep(0)
+                except FrontdeskError:
+                    continue  # the log has it; the next round tries again
+            await asyncio.sleep(30)
+
+
+def _bucket(name: str) -> timedelta:
+    if name not in BUCKETS:
+        raise BadInput(f"there is no bucket {name[:40]!r}: choose from {', '.join(BUCKETS)}")
+    return BUCKETS[name]
+
+
+def _cell(value: Any) -> Any:
+    """A value for a spreadsheet. Customers' words must not become formulas there."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return "" if value is None else value
+
+
+def _verdict(score: ScoreRow, criterion: str, passes: float) -> bool | None:
+    if not criterion:
+        return score.passed
+    value = next((c.get("value") for c in score.criteria if c.get("name") == criterion), None)
+    return None if value is None else bool(value >= passes)
