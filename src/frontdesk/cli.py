@@ -21,6 +21,7 @@ from frontdesk.cli_output import show_reply
 from frontdesk.domain.events import ReplySent
 from frontdesk.domain.tenancy import Caller, CustomerId, KeyId, Role, Tenant, TenantId
 from frontdesk.errors import BadInput, FrontdeskError
+from frontdesk.rehearsal.commands import Stage, rehearse_app
 from frontdesk.settings import Settings
 
 app = typer.Typer(name="frontdesk", no_args_is_help=True, add_completion=False, help="A self-hosted customer-support desk run by AI.")
@@ -33,6 +34,16 @@ app.add_typer(knowledge_app, name="knowledge")
 app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="evaluate")
 errors = Console(stderr=True)
+
+
+def _stage() -> Stage:
+    """What a rehearsal runs on; loaded only when one runs."""
+    from frontdesk.stage import Stage as Real
+
+    return Real()
+
+
+app.add_typer(rehearse_app(_stage), name="rehearse")
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder for the database and keys [FRONTDESK_DATA].")]
 Tenants = Annotated[Path | None, typer.Option("--tenants", help="Folder that holds one folder per tenant [FRONTDESK_TENANTS].")]

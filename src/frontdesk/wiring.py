@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
 from typing import Any
 
@@ -178,6 +178,33 @@ async def embedding(settings: Settings) -> AsyncIterator[Embedder]:
     """The embedding model alone."""
     async with AsyncExitStack() as stack:
         yield await _embedder(settings, stack)
+
+
+@asynccontextmanager
+async def talking(settings: Settings) -> AsyncIterator[LanguageModel | None]:
+    """The language model alone, for callers who would rather wait than do without; None where the settings say that there is none."""
+    async with AsyncExitStack() as stack:
+        model, local = await _language_model(settings, stack)
+        yield await _patient(settings, model, local, stack)
+
+
+@asynccontextmanager
+async def patient(office: Office) -> AsyncIterator[LanguageModel | None]:
+    """A running office's language model, for callers who would rather wait than do without."""
+    async with AsyncExitStack() as stack:
+        yield await _patient(office.settings, office.model, office.local_model, stack)
+
+
+async def _patient(
+    settings: Settings, model: LanguageModel | None, local: LocalModel | None, stack: AsyncExitStack
+) -> LanguageModel | None:
+    if not isinstance(model, ChatClient):
+        return model
+    url, key = (settings.llm_url, settings.llm_key) if local is None else (lambda: local.url, lambda: local.key)
+    long = replace(settings, first_token_seconds=60.0, between_tokens_seconds=30.0, answer_seconds=120.0, llm_queue=4096)
+    client = _chat_client(long, url, key)
+    stack.push_async_callback(client.close)
+    return client
 
 
 async def _embedder(settings: Settings, stack: AsyncExitStack) -> Embedder:

@@ -9,10 +9,9 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 from frontdesk.rehearsal.cast import Cast, Mood
-from frontdesk.rehearsal.reading import load_yaml, preset, texts
+from frontdesk.rehearsal.reading import words
 from frontdesk.rehearsal.scenarios import Ask, Scenario
 from frontdesk.rehearsal.talk import AGENT, CUSTOMER, Act, Line, Mind, Talk
 from frontdesk.rehearsal.understanding import wanted
@@ -46,12 +45,6 @@ class Draft:
     def template(self) -> str:
         """The line as it is said when no model words it."""
         return " ".join(part for part in (self.before, self.core, self.after) if part)
-
-
-@cache
-def words() -> Mapping[str, tuple[str, ...]]:
-    """The customer's own sentences, from `presets/words.yaml`."""
-    return {str(k): texts(str(k), v) for k, v in load_yaml(preset("words.yaml")).items()}
 
 
 def decide(cast: Cast, scenario: Scenario, talk: Talk) -> tuple[Mind, Draft]:
@@ -159,7 +152,9 @@ def _answer(scenario: Scenario, talk: Talk, reply: Line, rng: random.Random) -> 
     """What the customer answers to a question of the agent; None when there was none."""
     wish = wanted(reply.text, route=reply.route, facts=(*scenario.known, *scenario.unknown), values=scenario.known.values())
     if wish.consent:
-        return (Act(kind="agree" if scenario.consents else "decline", text=rng.choice(words()["agree" if scenario.consents else "decline"])),)
+        return (
+            Act(kind="agree" if scenario.consents else "decline", text=rng.choice(words()["agree" if scenario.consents else "decline"])),
+        )
     if wish.fact in scenario.known:
         return _give(scenario, talk, wish.fact, rng)
     if wish.value:

@@ -20,6 +20,7 @@ from frontdesk.knowledge.blocks import Heading, Parsed, TableBlock
 from frontdesk.knowledge.parsing import SUFFIXES, Parser
 from frontdesk.knowledge.sentences import sentences
 from frontdesk.rehearsal.cast import Cast
+from frontdesk.rehearsal.reading import small_words
 from frontdesk.tools.operation import Argument, Operation
 
 HEADINGS, CELLS = 6, 3
@@ -30,13 +31,16 @@ UNKNOWN = (
     "Which of the planets has the most moons?",
 )
 HUMAN = ("I would like to talk to a person, please.", "Please put me through to a human being.")
+_NUMBERED = re.compile(r"^(?:\d+(?:\.\d+)*\.?|[A-Z]\.|§ ?\d+)\s+")
 _READING = re.compile(r"^(?:get|list|show|read|fetch|retrieve|look up)\s+", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_][\w'-]+")
-_SMALL = frozenset(
-    "how long do does did i have to what which who whom whose when where why is are was were the a an of for in on at by with my your our you "
-    "me can could will would should may might be been it its this that there if or and not from as about get any some need much many into "
-    "after before during without something anything".split()
-)
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes what occurs twice twice: people edit these files."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 async def documents_of(tenant: Tenant) -> dict[str, Parsed]:
@@ -74,7 +78,7 @@ def written(tenant: Tenant, rows: Sequence[Mapping[str, Any]]) -> str:
         f"# Scenarios for {tenant.id}, made from its FAQ, documents and tools by `frontdesk rehearse scenarios {tenant.id}`. Yours to edit:\n"
         "# change the wordings, drop what does not matter, add what your customers really ask. `expect` is checked by events, not by words.\n"
     )
-    return head + yaml.safe_dump({"scenarios": [dict(r) for r in rows]}, sort_keys=False, allow_unicode=True, width=140)
+    return head + yaml.dump({"scenarios": [dict(r) for r in rows]}, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=140)
 
 
 def _from_faq(pairs: Sequence[FaqPair], rng: random.Random) -> Iterator[dict[str, Any]]:
@@ -95,7 +99,7 @@ def _from_faq(pairs: Sequence[FaqPair], rng: random.Random) -> Iterator[dict[str
 def _from_document(source: str, parsed: Parsed) -> Iterator[dict[str, Any]]:
     headings = [b.text for b in parsed.blocks if isinstance(b, Heading) and b.level > 1 and 1 < len(b.text.split()) <= 8]
     for text in _spread(headings, HEADINGS):
-        subject = text.rstrip(".?!:")
+        subject = _NUMBERED.sub("", text).rstrip(".?!:")
         subject = subject[0].lower() + subject[1:] if subject[1:2].islower() else subject
         say = text if text.endswith("?") else f"What are the rules about {subject}?"
         yield {
@@ -129,7 +133,9 @@ def _from_tools(tenant: Tenant, operations: Sequence[Operation]) -> Iterator[dic
             "id": f"tool-{_slug(operation.name)}",
             "goal": f"Have this done or looked up: {operation.summary}",
             "topic": _topic(operation.summary),
-            "asks": [{"say": [_wish(operation)], "expect": {"calls": [{"name": operation.name, **({"arguments": codes} if codes else {})}]}}],
+            "asks": [
+                {"say": [_wish(operation)], "expect": {"calls": [{"name": operation.name, **({"arguments": codes} if codes else {})}]}}
+            ],
             **({"known": known} if known else {}),
             **({"customer": people[0]} if operation.needs_customer else {}),
         }
@@ -137,7 +143,13 @@ def _from_tools(tenant: Tenant, operations: Sequence[Operation]) -> Iterator[dic
         if operation.writes and operation.confirm:
             asks = [{"say": [_wish(operation)], "expect": {"routes": ["elicit"], "calls": [{"name": operation.name}]}}]
             refused = {"consents": False, "policy": {"never_calls": [operation.name]}}
-            yield {**row, "id": f"{row['id']}-declined", "goal": f"Change one's mind before this is done: {operation.summary}", "asks": asks, **refused}
+            yield {
+                **row,
+                "id": f"{row['id']}-declined",
+                "goal": f"Change one's mind before this is done: {operation.summary}",
+                "asks": asks,
+                **refused,
+            }
 
 
 def _beyond(tenant: Tenant, cast: Cast, *, needs: bool) -> Iterator[dict[str, Any]]:
@@ -202,7 +214,7 @@ def _false_belief(answer: str, rng: random.Random) -> str:
 
 
 def _topic(text: str) -> str:
-    words = [w for w in _WORD.findall(text) if w.lower() not in _SMALL]
+    words = [w for w in _WORD.findall(text) if w.lower() not in small_words()]
     return " ".join(words[-3:]).lower()
 
 

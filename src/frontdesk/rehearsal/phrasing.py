@@ -20,7 +20,7 @@ from frontdesk.models.protocols import ChatRequest, LanguageModel, complete
 from frontdesk.rehearsal.audit import figures, slipped
 from frontdesk.rehearsal.cast import Role
 from frontdesk.rehearsal.customer import Draft
-from frontdesk.rehearsal.reading import load_yaml, preset, spoken
+from frontdesk.rehearsal.reading import load_yaml, preset, small_words, spoken
 
 MODEL, TEMPLATE = "model", "template"
 ROOM = 16
@@ -30,10 +30,6 @@ NOTHING = "-"
 """How a guided model writes where the core stands, and that nothing stands there."""
 MODEL_SECONDS = 60.0
 _WORD = re.compile(r"[a-z0-9]+")
-_SMALL = frozenset(
-    "a an and are as at be but by can could do does for from get had has have how i if in is it its me much my no not of on or our please "
-    "shall so that the their them there they this to us was we what when where which who why will with would you your".split()
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +98,7 @@ def guided_request(draft: Draft, seed: str) -> ChatRequest:
     asked = {"role": "user", "content": f"{draft.mood.name}: {draft.core}"}
     grammar = f"root ::= lead {_literal(GAP)} tail\nlead ::= {_either(draft.leads)}\ntail ::= {_either(draft.tails)}"
     number = zlib.crc32(seed.encode())
-    return ChatRequest(
-        messages=(*_short_examples(), asked), max_tokens=40, stop=("\n",), temperature=1.0, seed=number, grammar=grammar
-    )
+    return ChatRequest(messages=(*_short_examples(), asked), max_tokens=40, stop=("\n",), temperature=1.0, seed=number, grammar=grammar)
 
 
 @cache
@@ -177,4 +171,4 @@ def _whole(heard: str) -> str:
 
 
 def _content(text: str) -> frozenset[str]:
-    return frozenset(w[:5] for w in _WORD.findall(text.casefold()) if w not in _SMALL)
+    return frozenset(w[:5] for w in _WORD.findall(text.casefold()) if w not in small_words())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,17 @@ def preset(name: str) -> Path:
 def presets() -> list[str]:
     """Names of the presets that hold scenarios."""
     return sorted(p.name for p in Path(str(PRESETS)).iterdir() if (p / "scenarios.yaml").is_file())
+
+
+@cache
+def words() -> Mapping[str, tuple[str, ...]]:
+    """The program's own sentences and word lists for rehearsals, from `presets/words.yaml`."""
+    return {str(k): texts(str(k), v) for k, v in load_yaml(preset("words.yaml")).items()}
+
+
+def small_words() -> frozenset[str]:
+    """Words that say nothing about a subject."""
+    return frozenset(words()["small"])
 
 
 def fields(place: str, given: Any, allowed: Collection[str], *, required: Collection[str] = ()) -> Mapping[str, Any]:
@@ -106,7 +118,9 @@ def load_prompt(path: Path) -> Prompt:
         raise BadInput(f"{path}: the template uses {{{name}}}, which is in neither input_variables nor partial_variables: declare it")
     for name in set(inputs) - used:
         raise BadInput(f"{path}: {name!r} is declared in input_variables, but the template never uses {{{name}}}: add or remove it")
-    return Prompt(template=template, inputs=inputs, partial=partial, system=" ".join(str(row.get("system") or "").split()), source=str(path))
+    return Prompt(
+        template=template, inputs=inputs, partial=partial, system=" ".join(str(row.get("system") or "").split()), source=str(path)
+    )
 
 
 def fields_of(path: Path, given: Any) -> Mapping[str, Any]:

@@ -68,7 +68,9 @@ def verdict(scenario: Scenario, talk: Talk) -> Outcome | None:
     done = len(set(talk.mind.met))
     wishes = f"{done} of {len(scenario.asks)} wishes met"
     if sum(line.by == FAILED for line in talk.lines) >= FAILED_TURNS:
-        return Outcome(reason=Reason.ERROR, evidence=f"{FAILED_TURNS} turns failed; the last: {talk.failures[-1] if talk.failures else '?'}")
+        return Outcome(
+            reason=Reason.ERROR, evidence=f"{FAILED_TURNS} turns failed; the last: {talk.failures[-1] if talk.failures else '?'}"
+        )
     if reply.handoff:
         reached = any(a.expect.handoff for a in scenario.asks) and done == len(scenario.asks)
         return Outcome(reason=Reason.HANDED_OVER, evidence=f"the agent handed over in turn {talk.turns}; {wishes}", reached=reached)
@@ -96,7 +98,15 @@ def _budget(scenario: Scenario, talk: Talk, wishes: str) -> Outcome | None:
 
 def _what(reply: Line) -> str:
     calls = ", ".join(str(c.get("name")) for c in reply.calls)
-    return ", ".join(x for x in (f"route {reply.route or 'unknown'}", f"sources {', '.join(reply.cites)}" if reply.cites else "", calls and f"calls {calls}") if x)
+    return ", ".join(
+        x
+        for x in (
+            f"route {reply.route or 'unknown'}",
+            f"sources {', '.join(reply.cites)}" if reply.cites else "",
+            calls and f"calls {calls}",
+        )
+        if x
+    )
 
 
 @dataclass(kw_only=True)

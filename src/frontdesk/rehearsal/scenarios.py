@@ -10,8 +10,11 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from frontdesk.domain.conversation import Route
 from frontdesk.errors import BadInput
@@ -136,11 +139,16 @@ class Part:
 
 
 def draw(script: Script, number: int, seed: int) -> Part:
-    """The `number`-th conversation of a run (from 0). Scenarios take turns, so that each is repeated equally often; the rest is chance."""
+    """The `number`-th conversation of a run (from 0). Scenarios take turns in an order of the seed's, so that each is repeated equally often."""
     own = f"{seed}:{number}"
-    scenario = script.scenarios[number % len(script.scenarios)]
+    scenario = script.scenarios[_order(len(script.scenarios), seed)[number % len(script.scenarios)]]
     role = script.cast.draw(random.Random(own), persona=scenario.persona, mood=scenario.mood, product=scenario.product)  # noqa: S311 - a draw, no secret
     return Part(number=number, seed=own, scenario=scenario.id, role=role)
+
+
+@lru_cache(maxsize=8)
+def _order(count: int, seed: int) -> list[int]:
+    return random.Random(f"{seed}:order").sample(range(count), count)  # noqa: S311 - a draw, no secret
 
 
 def load_script(source: str | Path) -> Script:
@@ -157,7 +165,9 @@ def read_script(given: Any, path: Path) -> Script:
         raise BadInput(f"{path}: scenarios: must be a list of scenarios")
     cast = _cast_of(path, row.get("cast"))
     defaults = dict(fields(f"{path}: defaults", row.get("defaults") or {}, _SCENARIO))
-    scenarios = tuple(_scenario(f"{path}: scenario {n}", {**defaults, **_mapping(path, n, s)}) for n, s in enumerate(row["scenarios"], start=1))
+    scenarios = tuple(
+        _scenario(f"{path}: scenario {n}", {**defaults, **_mapping(path, n, s)}) for n, s in enumerate(row["scenarios"], start=1)
+    )
     for scenario in scenarios:
         _cast_fits(f"{path}: scenario {scenario.id}", scenario, cast)
     ids = [s.id for s in scenarios]
@@ -171,6 +181,17 @@ def read_script(given: Any, path: Path) -> Script:
         if prompt is not None:
             prompt.check(VARIABLES)
     return script
+
+
+def script_to_plain(script: Script) -> dict[str, Any]:
+    """The whole script as JSON values: with it a run can be resumed and judged when the files have changed."""
+    plain: dict[str, Any] = TypeAdapter(Script).dump_python(script, mode="json")
+    return plain
+
+
+def script_from_plain(data: Mapping[str, Any]) -> Script:
+    """The script that `script_to_plain` wrote."""
+    return TypeAdapter(Script).validate_python(data)
 
 
 VARIABLES = ("history", "input", "mood", "manner", "product", "name", "agent", "company", "goal")

@@ -49,7 +49,13 @@ class Talking(Protocol):
     """What of the front office a rehearsal uses."""
 
     def talk(
-        self, *, caller: Caller, message: str, conversation: ConversationId | None = None, channel: str = "api", idempotency_key: str | None = None
+        self,
+        *,
+        caller: Caller,
+        message: str,
+        conversation: ConversationId | None = None,
+        channel: str = "api",
+        idempotency_key: str | None = None,
     ) -> AsyncIterator[Recorded]:
         """One turn, as events."""
         ...
@@ -138,7 +144,9 @@ class DeskOverHttp:
 class BareAgent:
     """A language model with a prompt file and nothing else: the article's agent. Its memory is a buffer of so many tokens."""
 
-    def __init__(self, model: LanguageModel, prompt: Prompt, *, company: str = "", memory: int = 300, sampling: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, model: LanguageModel, prompt: Prompt, *, company: str = "", memory: int = 300, sampling: Mapping[str, Any] | None = None
+    ) -> None:
         self._voice = _Voice(model=model, prompt=prompt, company=company, memory=memory, sampling=sampling or {})
 
     async def reply(self, scenario: Scenario, talk: Talk, *, key: str) -> Said:
@@ -202,7 +210,9 @@ class InLog:
 class FreeCustomer:
     """A customer played by a language model that runs free, as in the article. It has no agenda and keeps no promise about facts."""
 
-    def __init__(self, model: LanguageModel, prompt: Prompt, *, company: str = "", memory: int = 250, sampling: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, model: LanguageModel, prompt: Prompt, *, company: str = "", memory: int = 250, sampling: Mapping[str, Any] | None = None
+    ) -> None:
         self._voice = _Voice(model=model, prompt=prompt, company=company, memory=memory, sampling=sampling or {})
 
     async def line(self, scenario: Scenario, talk: Talk, *, seed: str, manner: str) -> Line:

@@ -6,16 +6,20 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from frontdesk.rehearsal.reading import small_words
+
 _CONSENT = re.compile(
     r"\b(?:shall i\b|yes or no|(?:until|unless) you say yes|please confirm|do you confirm|can you confirm|would you like me to|"
     r"do you want me to|is that (?:right|correct|ok|okay)\?|may i go ahead|should i go ahead)",
     re.IGNORECASE,
 )
-_ASKING = re.compile(r"\b(?:could you|can you|please|would you) (?:please )?(?:tell|give|send|name|provide|share|let)\b|\bi need (?:your|the|to know)\b", re.IGNORECASE)
+_ASKING = re.compile(
+    r"\b(?:could you|can you|please|would you) (?:please )?(?:tell|give|send|name|provide|share|let)\b|\bi need (?:your|the|to know)\b",
+    re.IGNORECASE,
+)
 _COURTESY = re.compile(r"\b(?:anything else|how can i help|help you today|pass you on)\b", re.IGNORECASE)
 _WORD = re.compile(r"[a-z0-9]+")
 _SENTENCE = re.compile(r"[^.!?\n]*[.!?\n]*")
-_SMALL = frozenset("a an the my your our of for to in on is are be it this that and or no number".split())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +54,7 @@ def _named(question: str, facts: Sequence[str]) -> str:
 
 
 def _stems(text: str) -> list[str]:
-    return [w[:6].removesuffix("s") for w in _WORD.findall(text.lower()) if w not in _SMALL]
+    return [w[:6].removesuffix("s") for w in _WORD.findall(text.lower()) if w not in small_words()]
 
 
 def _holds(text: str, value: str) -> bool:

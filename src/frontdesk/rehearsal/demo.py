@@ -1,0 +1,61 @@
+"""A rehearsal beside a demonstration: several tenants of one office at once, to be watched. Judges nothing and gates nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+
+from frontdesk.domain.tenancy import Tenant, TenantId
+from frontdesk.models.protocols import LanguageModel
+from frontdesk.rehearsal.conversing import Rehearsal
+from frontdesk.rehearsal.fleet import Fleet, new_id
+from frontdesk.rehearsal.live import Watch
+from frontdesk.rehearsal.phrasing import ModelPhraser, Templates
+from frontdesk.rehearsal.running import end_state, script_for
+from frontdesk.rehearsal.scenarios import Script, script_to_plain
+from frontdesk.rehearsal.speakers import DeskInProcess, Talking
+from frontdesk.rehearsal.talk import Talk
+from frontdesk.store.store import Store
+
+SEED = 7
+
+
+async def rehearse_with(
+    tenants: Mapping[TenantId, Tenant], *, front_office: Talking, store: Store, model: LanguageModel | None, count: int, watch: Watch
+) -> None:
+    """`count` conversations, shared out among the tenants, all at once. What is said is kept like any other run's."""
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        going: list[Coroutine[Any, Any, None]] = []
+        for place, (name, tenant) in enumerate(tenants.items()):
+            script = await script_for(tenant, None, SEED)
+            fleet = Fleet(
+                rehearsal=Rehearsal(
+                    script=script,
+                    agent=DeskInProcess(front_office, name),
+                    phraser=Templates() if model is None else ModelPhraser(model),
+                    end_state=end_state(tenant, http),
+                ),
+                rehearsals=store.for_tenant(name).rehearsals,
+                run=f"{name}.{new_id()}",
+                seed=SEED,
+                count=count // len(tenants) + (place < count % len(tenants)),
+                watch=watch,
+                place=_named(tenant.name),
+            )
+            await fleet.start(plan(script))
+            going.append(fleet.go())
+        await asyncio.gather(*going)
+
+
+def plan(script: Script) -> dict[str, Any]:
+    """What is kept of a demonstration's run, so that it can be reported like any other."""
+    return {"script": script_to_plain(script), "seed": SEED, "phrasing": "guided", "agent": "desk"}
+
+
+def _named(name: str) -> Callable[[Talk], str]:
+    return lambda _talk: name
