@@ -22,6 +22,7 @@ from frontdesk.store.ledger import Ledger
 from frontdesk.store.log import EventLog
 from frontdesk.store.migrating import migrate
 from frontdesk.store.rehearsals import Rehearsals
+from frontdesk.store.runs import TrainingRuns
 
 WATCH_SECONDS = 0.25
 """How often the embedded server is looked after."""
@@ -37,6 +38,7 @@ class TenantStore:
     knowledge: KnowledgeStore
     keys: Keys
     desk: DeskState
+    runs: TrainingRuns
     deployments: Deployments
     rehearsals: Rehearsals
     ledger: Ledger
@@ -98,6 +100,7 @@ class Store:
                 knowledge=KnowledgeStore(self._database, tenant, grown=self._indexer.grown),
                 keys=Keys(self._database, tenant, self._recent),
                 desk=DeskState(self._database, tenant),
+                runs=TrainingRuns(self._database, tenant),
                 deployments=Deployments(self._database, tenant),
                 rehearsals=Rehearsals(self._database, tenant),
                 ledger=Ledger(self._database, tenant),
