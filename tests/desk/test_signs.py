@@ -8,7 +8,7 @@ import numpy as np
 
 from frontdesk.desk.lexicon import Lexicon
 from frontdesk.desk.reading import Reader
-from frontdesk.desk.signs import FEATURES, STUDIED, Studies
+from frontdesk.desk.signs import FEATURES, STUDIED, Studies, by_tokens
 from frontdesk.desk.units import units_of
 from frontdesk.domain.knowledge import DocumentId, Passage, PassageId, PassageKind, Table
 from frontdesk.models.scripted import HashEmbedder
@@ -63,3 +63,32 @@ def test_the_studies_that_are_kept_are_bounded() -> None:
 def test_what_all_words_weigh_is_the_sum_of_their_rarity() -> None:
     lexicon = Lexicon(PASSAGES)
     assert np.isclose(lexicon.weight({"parcel", "swift"}), lexicon.rarity("parcel") + lexicon.rarity("swift"))
+
+
+AGES = Table(header=("Age", "Fare"), rows=(("Under 2", "free"), ("2 to 10", "£3"), ("11 to 17", "£5")))
+LOADS = Table(header=("Weight (kg)", "Fee"), rows=(("0-5", "£4"), ("6-20", "£9")))
+
+
+async def cells_hit(table: Table, question: str) -> list[str]:
+    read, tables = Reader(HashEmbedder()), [passage(5, table=table)]
+    lexicon = Lexicon(tables)
+    units = units_of(tables[0])
+    signs = await read.signs(await read.question(question), units, lexicon)
+    return [u.row for u, row in zip(units, signs, strict=True) if row[FEATURES.index("range_hit")]]
+
+
+async def test_a_bare_number_may_be_an_age_and_a_header_says_what_its_rows_count() -> None:
+    assert await cells_hit(AGES, "My lad is nine, what does he pay?") == ["2 to 10"]
+    assert await cells_hit(AGES, "fare for my 14 year old") == ["11 to 17"]
+    assert await cells_hit(AGES, "for a baby of 8 months") == ["Under 2"]
+    assert await cells_hit(LOADS, "my parcel weighs 7 kilos") == ["6-20"]
+    assert await cells_hit(LOADS, "my parcel weighs 900 grams") == ["0-5"]
+
+
+async def test_a_text_whose_tokens_are_all_in_the_question_is_as_near_as_can_be() -> None:
+    read = Reader(HashEmbedder())
+    question = await read.question("how much by Swift")
+    asked, told = by_tokens(question, await read.readings(["how much by Swift", "something else"]))
+    assert asked.shape == (2, 2)
+    assert np.allclose([asked[0, 0], told[0]], 1.0, atol=1e-2)
+    assert asked[1, 0] < 0.9 > told[1]

@@ -5,10 +5,11 @@ What depends on the unit alone is worked out once (`Study`); a question is then 
 
 from __future__ import annotations
 
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -64,6 +65,10 @@ FEATURES = (
     "late_row_best",
     "late_column_best",
 )
+YEAR = 365.25
+"""Days."""
+OLDEST = 120
+"""A bare number up to this may be somebody's age."""
 STUDIED = 2_048
 """Passages of one tenant whose studies are kept, some ten kilobytes each."""
 
@@ -217,7 +222,7 @@ def study(unit: Unit, lexicon: Lexicon) -> Study:
         column_weight=lexicon.weight(column),
         held=frozenset(q.dimension for q in quantities(said)),
         free=bool(_FREE.search(said)),
-        ranges=spans(f"{unit.row} ; {unit.column}" if cell else unit.quote),
+        ranges=_ranges(unit),
         mentioned=lexicon.alternatives(about),
     )
 
@@ -248,6 +253,45 @@ def by_tokens(question: Question, texts: Sequence[Reading]) -> tuple[NDArray[np.
         asked = np.repeat(asked, len(question.readings), axis=1)
     told = np.add.reduceat(near[:, : ends[1]].max(axis=1), starts) / lengths
     return asked, told
+
+
+def _ranges(unit: Unit) -> tuple[Span, ...]:
+    """The ranges that a unit is about. A row "5 to 11" below the header "Age" or "Weight (kg)" counts years or kilograms."""
+    if unit.kind is not UnitKind.CELL:
+        return spans(unit.quote)
+    found = spans(f"{unit.row} ; {unit.column}")
+    measure = _measure(unit.passage.table.header[0]) if unit.passage.table else None
+    if measure is None:
+        return found
+    of_row = spans(unit.row)
+    return tuple(
+        replace(s, low=s.low * measure.value, high=s.high * measure.value, dimension=measure.dimension)
+        if s.dimension is Dimension.COUNT and s in of_row
+        else s
+        for s in found
+    )
+
+
+def _measure(header: str) -> Quantity | None:
+    """One of what the header of a column counts; None when it names no measure."""
+    if re.search(r"\bage[ds]?\b", header, re.IGNORECASE):
+        header = f"{header} years"
+    for word in re.findall(r"[^\W\d_]+", header):
+        of_one = [q for q in quantities(f"1 {word}") if q.dimension is not Dimension.COUNT]
+        if of_one:
+            return of_one[0]
+    return None
+
+
+def _same_kind(stated: Quantity, span: Span) -> float | None:
+    """The amount in the measure of the range; None when they cannot be compared. "My lad is nine" and "9 years" are both an age."""
+    if stated.dimension is span.dimension:
+        return stated.value
+    ends = [v for v in (span.low, span.high) if math.isfinite(v)]
+    if stated.dimension is Dimension.COUNT and span.dimension is Dimension.TIME and stated.value <= OLDEST:
+        years = all(abs(v / YEAR - round(v / YEAR)) < 1e-6 and v >= YEAR for v in ends)
+        return stated.value * YEAR if years else None
+    return None
 
 
 def signs_of(question: Question, studies: Sequence[Study], alike: Likeness, lexicon: Lexicon) -> NDArray[np.float64]:
@@ -325,9 +369,9 @@ class _Wording:
         """Whether an amount of the customer's falls into one of the ranges, and whether one of the same kind falls outside all of them."""
         hit = miss = False
         for q in self._amounts:
-            same = [s for s in ranges if s.dimension is q.dimension]
+            same = [(s, value) for s in ranges if (value := _same_kind(q, s)) is not None]
             if same:
-                inside = any(s.holds(q.value) for s in same)
+                inside = any(s.holds(value) for s, value in same)
                 hit, miss = hit or inside, miss or not inside
         return float(hit), float(miss and not hit)
 
