@@ -82,13 +82,15 @@ async def _serve(settings: Settings, listening: socket.socket, *, demo: bool = F
     async with wiring.running(settings) as office:
         if demo:
             await office.open_demo()
+        app = create_app(office)
         async with (
             example_api(settings.tenants if demo else None),
-            serving(create_app(office), listening) as url,
+            serving(app, listening) as url,
             asyncio.TaskGroup() as group,
         ):
             if settings.watch:
                 group.create_task(_watch(office))
+            group.create_task(app.state.desk.analytics.run())
             await _prepare(office, console, url, demo=demo)
             await _look_after(office)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from datetime import timedelta
 
@@ -16,6 +17,7 @@ from frontdesk.domain import events as e
 from frontdesk.domain.conversation import Route, TurnId
 from frontdesk.domain.tenancy import KeyId, TenantId
 from frontdesk.errors import BadInput
+from frontdesk.models.scripted import HashEmbedder
 from frontdesk.store.store import Store
 
 from .telling import START, Tale
@@ -217,8 +219,6 @@ async def test_counting_piecemeal_gives_the_same_rows_as_counting_from_scratch(s
 
 
 async def test_two_counters_at_once_count_nothing_twice(store, tenant):
-    import asyncio
-
     await tell(store, tenant, conversations=5, seed=9)
     await asyncio.gather(*(Analyst(store).catch_up(tenant, batch=4) for _ in range(3)))
     rows = await store.for_tenant(tenant).ledger.rows()
@@ -250,3 +250,21 @@ async def test_a_row_holds_who_the_customer_is_and_the_channel_also_where_no_eve
 def test_what_is_counted_is_named():
     assert "customer_rated" in COUNTED
     assert "sentence_released" not in COUNTED
+
+
+async def test_the_consumer_counts_and_hears_what_is_recorded_while_it_runs(store, tenant):
+    analyst, space = Analyst(store, HashEmbedder()), store.for_tenant(tenant)
+    running = asyncio.create_task(analyst.run(lambda: [tenant], pause=0.05))
+    try:
+        id = await space.conversations.open(key=KeyId("k"), customer=None, channel="chat")
+        for text in ("This is terrible, I am furious!", "thank you, wonderful"):
+            await space.conversations.append(id, TurnId(text), [e.MessageReceived(text=text)])
+            for _ in range(100):
+                tones = await space.ledger.tones([id])
+                if tones and (await space.ledger.rows())[0]["messages"] == len(tones) == (2 if text[0] == "t" else 1):
+                    break
+                await asyncio.sleep(0.05)
+        assert [t.label for t in await space.ledger.tones([id])] == ["negative", "positive"]
+        assert (await space.ledger.rows())[0]["messages"] == 2
+    finally:
+        running.cancel()

@@ -61,6 +61,19 @@ TABLE = {
     ("GET", "/api/keys"): Row(staff=True, foreign=200),
     ("POST", "/api/keys"): Row(staff=True, own=201, foreign=201, body={"role": "server"}, audited=True),
     ("DELETE", "/api/keys/{key}"): Row(staff=True, own=204, audited=True),
+    ("GET", "/api/figures"): Row(staff=True, foreign=200),
+    ("GET", "/api/figures/{figure}/series"): Row(staff=True, foreign=200),
+    ("GET", "/api/figures/{figure}/parts"): Row(staff=True, foreign=200),
+    ("GET", "/api/figures/{figure}/conversations"): Row(staff=True, foreign=200),
+    ("GET", "/api/ledger.csv"): Row(staff=True, foreign=200),
+    ("GET", "/api/mood"): Row(staff=True, foreign=200),
+    ("GET", "/api/conversations/{conversation}/insight"): Row(staff=True),
+    ("GET", "/api/customers/{customer}/summary"): Row(staff=True, foreign=200),
+    ("GET", "/api/scores"): Row(staff=True, foreign=200),
+    ("GET", "/api/labels/next"): Row(staff=True, foreign=200),
+    ("PUT", "/api/conversations/{conversation}/label"): Row(staff=True, own=204, body={"passed": True}, audited=True),
+    ("GET", "/api/calibration"): Row(staff=True, foreign=200),
+    ("POST", "/api/conversations/{conversation}/rating"): Row(own=204, customer=True, body={"score": 5}),
 }
 
 
@@ -114,7 +127,8 @@ async def _things(served: Served, secret: str) -> dict[str, str]:
     conversation = await store.conversations.open(key=caller.key, customer=CustomerId("cust-1"), channel="chat")
     await store.conversations.append(conversation, TurnId("t1"), [KnowledgeGapFound(question="Moon?")])
     victim = await served.office.store.verify(await store.keys.create(Role.SERVER))
-    return {"conversation": conversation, "gap": (await store.desk.gaps())[0].id, "key": victim.key, "model": ACME}
+    named = {"model": ACME, "figure": "containment", "customer": "cust-1"}
+    return {"conversation": conversation, "gap": (await store.desk.gaps())[0].id, "key": victim.key, **named}
 
 
 def _routes(found: Iterable[Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -281,7 +281,7 @@ class Analyst:
 
     async def catch_up(self, tenant: TenantId, *, batch: int = BATCH) -> int:
         """Fold what was recorded since the last time into the ledger; how many events that were."""
-        return await self._advance([tenant], batch)
+        return await self._advance(tenant, batch)
 
     async def rebuild(self, tenant: TenantId, *, batch: int = BATCH) -> int:
         """Fold the whole log again from nothing; how many events that were."""
@@ -306,31 +306,37 @@ class Analyst:
 
     async def run(self, tenants: Callable[[], Sequence[TenantId]], *, pause: float = PAUSE) -> None:
         """For ever: keeps all tenants up to date. A database or a model that is away delays, nothing more."""
+        behind, seen = set(tenants()), 0
         while True:
             try:
-                await self._advance(list(tenants()), BATCH)
-                for tenant in tenants():
+                seen = seen or await self._end()
+                for tenant in sorted(behind):
+                    await self.catch_up(tenant)
                     await self.listen(tenant)
+                    behind.discard(tenant)
+                events, seen = await self._store.log.read(after=seen, kinds=COUNTED)
+                behind = {event.tenant for event in events} & set(tenants())
             except FrontdeskError as problem:
                 log.warning("analytics: %s", problem)
-            await asyncio.sleep(pause)
+            except Exception:
+                # Figures must never take the desk down with them.
+                log.exception("analytics stumbled and goes on")
+            if not behind:
+                await asyncio.sleep(pause)
 
-    async def _advance(self, tenants: Sequence[TenantId], batch: int) -> int:
-        reached = {t: await self._store.for_tenant(t).ledger.position(LEDGER) for t in tenants}
-        if not reached:
-            return 0
-        after, folded = min(reached.values()), 0
-        only = tenants[0] if len(tenants) == 1 else None
+    async def _end(self) -> int:
+        """The log's last position. What is written meanwhile is found by each tenant's own position."""
+        _, reached = await self._store.log.read(after=2**62, kinds=(), limit=1)
+        return reached
+
+    async def _advance(self, tenant: TenantId, batch: int) -> int:
+        after, folded = await self._store.for_tenant(tenant).ledger.position(LEDGER), 0
+        reached = after
         while True:
-            events, upto = await self._store.log.read(after=after, tenant=only, kinds=COUNTED, limit=batch)
-            by_tenant: dict[TenantId, list[Recorded]] = {t: [] for t in reached}
-            for event in events:
-                if event.tenant in by_tenant and event.position > reached[event.tenant]:
-                    by_tenant[event.tenant].append(event)
-            for tenant, own in by_tenant.items():
-                if own or upto - reached[tenant] > batch:  # a quiet tenant's position need not be written at every look
-                    await self._count(tenant, own, upto)
-                    folded += len(own)
+            events, upto = await self._store.log.read(after=after, tenant=tenant, kinds=COUNTED, limit=batch)
+            if events or upto - reached > batch:  # a quiet tenant's position need not be written at every look
+                await self._count(tenant, events, upto)
+                folded, reached = folded + len(events), upto
             if len(events) < batch:
                 return folded
             after = upto

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,8 @@ from frontdesk.errors import BadInput, FrontdeskError, NotFound
 from frontdesk.models.protocols import Embedder, LanguageModel
 from frontdesk.store.ledger import LabelRow, MoodRow, ScoreRow, ToneRow
 from frontdesk.store.store import Store
+
+log = logging.getLogger(__name__)
 
 BUCKETS: Mapping[str, timedelta] = {
     "minute": timedelta(minutes=1),
@@ -131,7 +134,7 @@ class Analytics:
         `name` may also be an outcome, so that those outside the rates (open, no_request) open too.
         """
         rows = await self.seen(tenant, period)
-        if name in metrics.Outcome and name not in metrics.BY_NAME:
+        if name in set(metrics.Outcome) - set(metrics.BY_NAME):
             return [s for s in rows if s.outcome == name]
         return metrics.behind(metrics.figure(name), rows, counted=counted)
 
@@ -272,10 +275,12 @@ class Analytics:
         while True:
             for tenant in list(self.tenants):
                 try:
-                    while await self.score_waiting(tenant) >= 200:
-                        await asyncio.sleep(0)
-                except FrontdeskError:
-                    continue  # the log has it; the next round tries again
+                    await self.score_waiting(tenant)
+                except FrontdeskError as problem:
+                    log.warning("scores of %s: %s", tenant, problem)
+                except Exception:
+                    # As for the figures: nothing here may end the process.
+                    log.exception("scoring %s stumbled and goes on", tenant)
             await asyncio.sleep(30)
 
 

@@ -11,6 +11,7 @@ import structlog
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
+from frontdesk.analytics.service import Analytics
 from frontdesk.domain.tenancy import Caller, Role, Tenant, TenantId
 from frontdesk.errors import NotAllowed, NotAuthenticated
 from frontdesk.server.auth import Authenticator
@@ -35,6 +36,10 @@ class Desk:
         self.streams = Slots(office.settings.stream_slots, "event streams")
         self.stopping = asyncio.Event()
         """Set when the server is told to stop; event streams end then."""
+        self.analytics = Analytics(
+            office.store, office.tenants, embedder=getattr(office, "embedder", None), model=getattr(office, "model", None)
+        )
+        """What the log says; an office without models has figures and no tones."""
         self.syncs: dict[TenantId, asyncio.Lock] = {}
 
 
