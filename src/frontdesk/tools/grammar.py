@@ -41,6 +41,19 @@ def gbnf(operations: Sequence[Operation], *, calls_only: bool = False) -> str:
     return root + f'call ::= "[" ({names}) " ->"\n' + "".join(rules)
 
 
+def react_gbnf(operations: Sequence[Operation]) -> str:
+    """GBNF for one step of ReAct: a thought, then one action or the answer, each on its line.
+
+    Raises BadInput without operations.
+    """
+    if not operations:
+        raise BadInput("a grammar needs at least one operation")
+    names = " | ".join(f"op{index}" for index in range(len(operations)))
+    rules = [rule for index, operation in enumerate(operations) for rule in _operation_rules(f"op{index}", operation)]
+    root = 'root ::= "Thought: " line "\\n" ("Action: " call "\\n" | "Answer: " line)\nline ::= [^\\n\\[\\]]{2,300}\n'
+    return root + _BASE + f"call ::= {names}\n" + "".join(rules)
+
+
 def tool_schemas(operations: Sequence[Operation]) -> list[dict[str, Any]]:
     """The operations as OpenAI `tools`. Bound arguments do not appear."""
     return [
@@ -86,7 +99,7 @@ def _operation_rules(rule: str, operation: Operation) -> list[str]:
     optional: list[str] = []
     for index, argument in enumerate(operation.askable):
         name = f"{rule}a{index}"
-        lines.append(f"{name} ::= {_terminal(argument.name + '=')} {_value(argument.schema)}\n")
+        lines.append(f"{name} ::= {terminal(argument.name + '=')} {_value(argument.schema)}\n")
         (required if argument.required else optional).append(name)
     body = ' ", " '.join(required)
     if required:
@@ -94,17 +107,17 @@ def _operation_rules(rule: str, operation: Operation) -> list[str]:
     elif optional:
         chains = [name + "".join(f' (", " {later})?' for later in optional[i + 1 :]) for i, name in enumerate(optional)]
         body = f"({' | '.join(chains)})?"
-    lines.insert(0, " ".join(f"{rule} ::= {_terminal(operation.name + '(')} {body} {_terminal(')')}".split(" ")) + "\n")
+    lines.insert(0, " ".join(f"{rule} ::= {terminal(operation.name + '(')} {body} {terminal(')')}".split(" ")) + "\n")
     return lines
 
 
 def _value(schema: Schema) -> str:
     kind = schema.get("type", "string")
     if "const" in schema:
-        return _terminal(json.dumps(schema["const"], ensure_ascii=False))
+        return terminal(json.dumps(schema["const"], ensure_ascii=False))
     if schema.get("enum"):
         values = [v for v in schema["enum"] if v is not None and not re.search(r"[\[\]]", str(v))]
-        return "(" + " | ".join(_terminal(json.dumps(v, ensure_ascii=False)) for v in values) + ")" if values else "string"
+        return "(" + " | ".join(terminal(json.dumps(v, ensure_ascii=False)) for v in values) + ")" if values else "string"
     if kind == "array":
         item = _value(schema.get("items", {}))
         return f'"[" {item} (", " {item}){{0,{min(9, schema.get("maxItems", 10) - 1)}}} "]"'
@@ -128,14 +141,15 @@ def _numeric(schema: Mapping[str, Any]) -> str:
         allowed = [n for n in range(int(low), int(high) + 1) if n % step == 0]
         allowed = [n for n in allowed if n > schema.get("exclusiveMinimum", n - 1) and n < schema.get("exclusiveMaximum", n + 1)]
         if allowed:
-            return "(" + " | ".join(_terminal(str(n)) for n in allowed) + ")"
+            return "(" + " | ".join(terminal(str(n)) for n in allowed) + ")"
     kind = "integer" if schema["type"] == "integer" else "number"
     if low is not None and low >= 0:
         return '("0" | [1-9] [0-9]{0,14})' + (' ("." [0-9]{1,6})?' if kind == "number" else "")
     return kind
 
 
-def _terminal(text: str) -> str:
+def terminal(text: str) -> str:
+    """Exactly this text, as GBNF writes it."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
@@ -207,7 +221,7 @@ class _Pattern:
             return self._escaped()
         if char in ".^$*+?{}" or char in _UNSAFE or char < " ":
             raise _NotSimple
-        return _terminal(char)
+        return terminal(char)
 
     def _escaped(self) -> str:
         char = self._text[self._at]
@@ -216,7 +230,7 @@ class _Pattern:
             return f"[{_CLASSES[char]}]"
         if char.isalnum() or char in _UNSAFE:
             raise _NotSimple
-        return _terminal(char)
+        return terminal(char)
 
     def _class(self) -> str:
         end = self._text.index("]", self._at) if "]" in self._text[self._at :] else -1

@@ -81,6 +81,12 @@ def parse(text: str) -> list[str | Inline]:
     return pieces
 
 
+def read(text: str) -> Call | None:
+    """The call that `name(arg="v", n=3)` writes, without brackets and arrow; None when it is not exactly one."""
+    found = _HEAD.fullmatch(f"[{text} ->") if len(text) <= MAX_HEAD else None
+    return _call(found) if found else None
+
+
 def neutralise(text: str) -> str:
     """The same text with every bracket that could open a call made full-width, which no parser here takes for one."""
     return _OPENER.sub("［", text)
