@@ -1,7 +1,7 @@
 """Which operation a message is about, if any: by meaning, by words, by the values it holds, and by whether it asks or orders.
 
 Declines by default: a message about a rule, a greeting or another business gets no operation. Refuses to hear an order in a question such
-as "can I cancel?" or "what would I get back if I cancelled?".
+as "can I cancel?" or "what would returning it bring me?".
 """
 
 from __future__ import annotations
