@@ -10,7 +10,26 @@ from collections.abc import Sequence
 
 _WORDS = {
     word: str(n)
-    for n, word in enumerate(["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen"], 2)
+    for n, word in enumerate(
+        [
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+        ],
+        2,
+    )
 }
 _NUMBER_WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
 _ADDRESS = re.compile(r"\b(?:[\w.+-]+@)?[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:/[\w/.-]*\w)?", re.IGNORECASE)

@@ -57,8 +57,8 @@ class Parameters:
     seed: int = 0
     patience: int = 2
     """Epochs without a better score after which a run ends."""
-    target: float = math.inf
-    """Score at which a run ends at once."""
+    target: float = 2.0
+    """Score at which a run ends at once; above 1, a recall never reaches it."""
     save_every: int = 0
     """Steps between checkpoints within an epoch; 0: at the end of each epoch only."""
     dtype: str = "auto"

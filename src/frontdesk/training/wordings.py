@@ -140,7 +140,39 @@ _FRAMES = (
     "hey {n}",
 )
 _STOP = frozenset(
-    ["a", "an", "the", "i", "my", "me", "do", "does", "did", "is", "are", "am", "be", "can", "could", "may", "will", "would", "should", "to", "of", "in", "on", "for", "at", "it", "how", "what", "when", "where", "who"]
+    [
+        "a",
+        "an",
+        "the",
+        "i",
+        "my",
+        "me",
+        "do",
+        "does",
+        "did",
+        "is",
+        "are",
+        "am",
+        "be",
+        "can",
+        "could",
+        "may",
+        "will",
+        "would",
+        "should",
+        "to",
+        "of",
+        "in",
+        "on",
+        "for",
+        "at",
+        "it",
+        "how",
+        "what",
+        "when",
+        "where",
+        "who",
+    ]
 )
 
 
