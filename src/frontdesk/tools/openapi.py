@@ -98,6 +98,7 @@ _KEPT = (
     "x-unit",
     "x-currency",
     "x-labels",
+    "x-each",
 )
 _RISKY = re.compile(r"\((?:[^()\\]|\\.)*[+*}](?:[^()\\]|\\.)*\)[+*{]")
 """A repeated group with a repetition inside: such a pattern can take exponential time."""
@@ -148,14 +149,21 @@ class _Document:
     def _flags(self, raw: Mapping[str, Any], at: str) -> dict[str, bool]:
         flags = {"confirm": False, "signed_in": False, "ignore": False}
         for key, value in self.mapping(raw.get("x-frontdesk", {}), f"{at}.x-frontdesk").items():
-            if key == "then":
+            if key in ("then", "identifies"):
                 continue
             if key not in flags:
-                raise self.refuse(f"{at}.x-frontdesk.{key}", f"is unknown: use {', '.join(flags)} or then")
+                raise self.refuse(f"{at}.x-frontdesk.{key}", f"is unknown: use {', '.join(flags)}, identifies or then")
             if not isinstance(value, bool):
                 raise self.refuse(f"{at}.x-frontdesk.{key}", "must be true or false")
             flags[key] = value
         return flags
+
+    def identifies(self, raw: Mapping[str, Any], method: str, at: str) -> str:
+        """The field of `x-frontdesk: identifies:`, which only a read may have: nobody is made a customer by acting."""
+        named = self.mapping(raw.get("x-frontdesk", {}), f"{at}.x-frontdesk").get("identifies", "")
+        if not isinstance(named, str) or (named and method not in READING):
+            raise self.refuse(f"{at}.x-frontdesk.identifies", "must name the field of a GET's answer that holds the customer's id")
+        return named
 
     def derived(self, raw: Mapping[str, Any], at: str) -> tuple[Derived, ...]:
         """What `x-frontdesk: then:` works out of an answer: a list of `{label, calculate, currency}`."""
@@ -391,6 +399,7 @@ class _OperationReader:
             response=self._response(),
             server=server,
             derived=self._document.derived(self._raw, self._at),
+            identifies=self._document.identifies(self._raw, self._method, self._at),
         )
 
     def _name(self) -> str:
