@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from urllib.parse import urlsplit
 
@@ -39,8 +40,20 @@ async def test_every_migration_is_applied_once_and_recorded(fresh_url):
     assert recorded == [(m.number, m.name, m.checksum) for m in migrations()]
 
 
-async def test_migrations_are_numbered_without_gaps():
-    assert [m.number for m in migrations()] == list(range(1, len(migrations()) + 1))
+async def test_migrations_have_a_number_each_and_run_in_its_order():
+    numbers = [m.number for m in migrations()]
+    assert numbers == sorted(set(numbers))
+    assert numbers[0] == 1
+
+
+FROZEN = {"0001_base.sql": "6d26c40f97e34b6f5656a512767fd87fd3fdb52b5305324b9383988c4893573a"}
+"""SHA-256 of migrations that ran somewhere: they never change again; what should be otherwise is a new file."""
+
+
+@pytest.mark.parametrize("name", FROZEN)
+async def test_a_migration_that_ran_somewhere_never_changes(name):
+    (migration,) = [m for m in migrations() if m.name == name]
+    assert hashlib.sha256(migration.text.encode()).hexdigest() == FROZEN[name]
 
 
 async def test_five_processes_that_migrate_at_once_agree(fresh_url):
@@ -49,7 +62,7 @@ async def test_five_processes_that_migrate_at_once_agree(fresh_url):
 
 
 async def test_a_failing_migration_leaves_no_trace(fresh_url):
-    broken = Migration(number=len(migrations()) + 1, name="0099_broken.sql", text="create table half (a int); select 1 / 0;")
+    broken = Migration(number=migrations()[-1].number + 1, name="0099_broken.sql", text="create table half (a int); select 1 / 0;")
     with pytest.raises(Exception, match="division by zero"):
         await migrate(fresh_url, [*migrations(), broken])
     assert rows(fresh_url, "select 1 from pg_class where relname = 'half'") == []
@@ -57,7 +70,7 @@ async def test_a_failing_migration_leaves_no_trace(fresh_url):
 
 
 async def test_a_database_of_a_newer_program_is_refused_with_a_remedy(fresh_url):
-    newer = Migration(number=len(migrations()) + 1, name="0099_newer.sql", text="select 1;")
+    newer = Migration(number=migrations()[-1].number + 1, name="0099_newer.sql", text="select 1;")
     await migrate(fresh_url, [*migrations(), newer])
     with pytest.raises(StoreUnavailable, match="upgrade"):
         await migrate(fresh_url)
