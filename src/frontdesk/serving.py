@@ -30,6 +30,8 @@ from frontdesk.settings import Settings
 log = logging.getLogger(__name__)
 
 DEMO_QUESTIONS = 3
+REHEARSED = 12
+"""Conversations of a demonstration's rehearsal."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 """Seconds before tenants that could not be made ready are tried again."""
 LOOK_SECONDS = 3.0
@@ -92,6 +94,8 @@ async def _serve(settings: Settings, listening: socket.socket, *, demo: bool = F
                 group.create_task(_watch(office))
             group.create_task(app.state.desk.analytics.run())
             await _prepare(office, console, url, demo=demo)
+            if demo:
+                group.create_task(_rehearse(office, console, url))
             await _look_after(office)
 
 
@@ -111,6 +115,32 @@ async def _prepare(office: wiring.Office, console: Console, url: str, *, demo: b
     if demo:
         await _ask_three(office)
     console.print(f"frontdesk answers at {url} (Ctrl-C stops it)", highlight=False)
+
+
+async def _rehearse(office: wiring.Office, console: Console, url: str) -> None:
+    """Twelve AI customers at once against the tenants that are ready, to be watched here and on the page."""
+    from frontdesk.rehearsal.demo import rehearse_with
+    from frontdesk.rehearsal.live import Watch, shown, told
+
+    office.rehearsal = watch = Watch(total=REHEARSED, title="rehearsal", shown=REHEARSED)
+    console.print(f"twelve AI customers try the desk: watch them here or at {url}/rehearsal", highlight=False)
+    try:
+        async with wiring.patient(office) as model:
+            with shown(watch, console):
+                await rehearse_with(
+                    {t: office.tenants[t] for t in office.tenants if t in office.reports and t not in office.problems},
+                    front_office=office.front_office,
+                    store=office.store,
+                    model=model,
+                    count=REHEARSED,
+                    watch=watch,
+                )
+    except FrontdeskError as problem:
+        log.warning("the rehearsal stopped: %s", problem)
+    except Exception:
+        # A fault in the rehearsal must not take the desk from its customers.
+        log.exception("the rehearsal stopped")
+    told(watch, console)
 
 
 async def _look_after(office: wiring.Office) -> None:

@@ -61,6 +61,8 @@ class Office:
     problems: dict[TenantId, str] = field(default_factory=dict)
     passing: bool = False
     """Whether trying again may solve one of the problems."""
+    rehearsal: Any = None
+    """What the page of a demonstration's rehearsal watches."""
     _demo_keys: dict[TenantId, str] = field(default_factory=dict)
 
     async def prepare(self, *, progress: Any = None) -> bool:

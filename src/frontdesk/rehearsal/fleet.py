@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -121,11 +122,31 @@ class Fleet:
 
     async def _work(self, waiting: AsyncIterator[Talk], keeper: Keeper) -> None:
         while (talk := await self._next(waiting)) is not None:
-            while talk.outcome is None:
-                talk = await self._step(talk)
-                await keeper.keep(self._row(talk))
-                if self.watch is not None:
-                    self.watch.saw(talk, place=self.place(talk))
+            async with self._alone(talk) as ready:
+                talk = ready
+                while True:
+                    talk = talk if talk.outcome else await self._step(talk)
+                    await keeper.keep(self._row(talk))
+                    if self.watch is not None:
+                        self.watch.saw(talk, place=self.place(talk))
+                    if talk.outcome:
+                        break
+
+    @asynccontextmanager
+    async def _alone(self, talk: Talk) -> AsyncIterator[Talk]:
+        """A conversation that needs the API's records as they were gets them, and has them for itself."""
+        scenario, api = self.rehearsal.script.scenario(talk.scenario), self.rehearsal.end_state
+        if not scenario.reset or api is None:
+            yield talk
+            return
+        async with self._resetting:
+            try:
+                if not talk.lines:
+                    await api.reset(scenario)
+            except FrontdeskError as why:
+                yield replace(talk, outcome=Outcome(reason=Reason.ERROR, evidence=str(why)))
+                return
+            yield talk
 
     async def _next(self, waiting: AsyncIterator[Talk]) -> Talk | None:
         async with self._reading:
@@ -154,6 +175,7 @@ class Fleet:
 
     def __post_init__(self) -> None:
         self._reading = asyncio.Lock()
+        self._resetting = asyncio.Lock()
 
 
 async def heard_before(rehearsals: Rehearsals, run: str) -> dict[str, str]:

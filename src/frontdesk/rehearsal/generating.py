@@ -139,6 +139,8 @@ def _from_tools(tenant: Tenant, operations: Sequence[Operation]) -> Iterator[dic
             **({"known": known} if known else {}),
             **({"customer": people[0]} if operation.needs_customer else {}),
         }
+        if operation.writes and (reset := str(tenant.demo.get("reset") or "")):
+            row["reset"] = reset
         yield row
         if operation.writes and operation.confirm:
             asks = [{"say": [_wish(operation)], "expect": {"routes": ["elicit"], "calls": [{"name": operation.name}]}}]

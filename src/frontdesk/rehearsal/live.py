@@ -96,6 +96,29 @@ def shown(watch: Watch, console: Console) -> Any:
         yield
 
 
+def told(watch: Watch, console: Console) -> None:
+    """How the conversations ended, one line each, and one of them whole."""
+    now = watch.snapshot()
+    longest = max(now["talks"], key=lambda row: len(row["lines"]), default=None)
+    if longest is None:
+        return
+    console.print(f"\n[bold]{longest['place']}: {longest['name']} ({longest['scenario']})[/]", highlight=False)
+    for line in longest["lines"]:
+        who = longest["name"] if line["role"] == CUSTOMER else "desk"
+        console.print(f"  {who}: {line['text']}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"  ({longest['outcome']}: {longest['evidence']})\n", style="dim", highlight=False, markup=False)
+    for row in now["talks"]:
+        mark = _SYMBOLS.get(row["outcome"], "…")
+        console.print(
+            f"{mark} {row['place']}: {row['name']}, {row['mood']}, {row['scenario']}: {row['outcome'] or 'goes on'}",
+            highlight=False,
+            markup=False,
+        )
+    console.print(
+        f"{now['ended']} of {now['total']} conversations ended, {now['messages']} messages in {now['seconds']:.0f} s", highlight=False
+    )
+
+
 def _picture(watch: Watch, width: int) -> Group:
     now = watch.snapshot()
     head = Text(f"{now['title']}  {now['ended']}/{now['total']} ended", style="bold")

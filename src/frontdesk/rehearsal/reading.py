@@ -16,7 +16,7 @@ from frontdesk.errors import BadInput
 
 PRESETS = resources.files("frontdesk.rehearsal") / "presets"
 _VARIABLE = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
-_ROLE_PREFIX = re.compile(r"^\s*(?:customer|agent|support agent|assistant|user)\s*:\s*", re.IGNORECASE)
+_ROLE_PREFIX = re.compile(r"^(?:\s*(?:customer|agent|support agent|assistant|user)\s*:)+\s*", re.IGNORECASE)
 
 
 def load_yaml(path: Path) -> Any:

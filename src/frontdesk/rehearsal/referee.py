@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from frontdesk.domain.conversation import Route
+from frontdesk.errors import Unavailable
 from frontdesk.rehearsal.scenarios import Call, Expect, Policy, Scenario, StateCheck
 from frontdesk.rehearsal.talk import AGENT, Line, Outcome, Reason, Talk
 
@@ -125,6 +126,16 @@ class EndState:
         if outcome.reason is Reason.GOAL_REACHED:
             outcome = replace(outcome, reason=Reason.GAVE_UP, reached=False)
         return replace(outcome, reached=False, evidence=f"{outcome.evidence}; {'; '.join(wrong)}")
+
+    async def reset(self, scenario: Scenario) -> None:
+        """Puts the API's records back before a conversation that changes them. Raises Unavailable."""
+        try:
+            answer = await self.http.post(str(httpx.URL(self.server).join(scenario.reset)), headers=dict(self.headers))
+            answer.raise_for_status()
+        except httpx.HTTPError as why:
+            raise Unavailable(
+                f"the API could not be reset by POST {scenario.reset} ({type(why).__name__}): correct `reset` or leave it out"
+            ) from why
 
     async def _wrong(self, check: StateCheck) -> str:
         try:

@@ -106,6 +106,8 @@ class Scenario:
     language: str = "en"
     budget: Budget = field(default_factory=Budget)
     state: tuple[StateCheck, ...] = ()
+    reset: str = ""
+    """Path to POST to at the API's address before this conversation; conversations with one go one at a time."""
     policy: Policy = field(default_factory=Policy)
     handoff: str = "allowed"
     """`expected`, `allowed` or `unjustified`: how a handoff in this conversation is judged."""
@@ -222,7 +224,7 @@ def _cast_fits(place: str, scenario: Scenario, cast: Cast) -> None:
 
 
 _SCENARIO = ("id", "goal", "asks", "kind", "known", "unknown", "topic", "belief", "consents", "attacks", "customer", "persona", "mood", "product",
-             "language", "budget", "state", "policy", "handoff")  # fmt: skip
+             "language", "budget", "state", "reset", "policy", "handoff")  # fmt: skip
 
 
 def _scenario(place: str, given: Mapping[str, Any]) -> Scenario:
@@ -253,7 +255,7 @@ def _scenario(place: str, given: Mapping[str, Any]) -> Scenario:
         state=tuple(_state(f"{place}: state", s) for s in _list(f"{place}: state", row.get("state"))),
         policy=_policy(f"{place}: policy", row.get("policy")),
         handoff=handoff,
-        **{name: str(row.get(name) or "") for name in ("topic", "customer", "persona", "mood", "product")},
+        **{name: str(row.get(name) or "") for name in ("topic", "customer", "persona", "mood", "product", "reset")},
         language=str(row.get("language") or "en"),
     )
 

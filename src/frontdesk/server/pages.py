@@ -40,7 +40,7 @@ _TYPES = {
 }
 _FOREVER = "public, max-age=31536000, immutable"
 _SOON = "public, max-age=300, stale-while-revalidate=86400"
-_PAGE_POLICY = (
+PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
@@ -133,7 +133,7 @@ async def about_me(caller: AnyCaller, desk: Shared) -> About:
 
 async def page(request: Request) -> Response:
     """The chat page. Nothing on it may come from elsewhere, run inline, or turn text into markup."""
-    return _PAGE.answer(request, Cache_Control="no-cache", Content_Security_Policy=_PAGE_POLICY)
+    return _PAGE.answer(request, Cache_Control="no-cache", Content_Security_Policy=PAGE_POLICY)
 
 
 async def widget(request: Request) -> Response:
