@@ -38,6 +38,9 @@ class Settings:
     llm_model: str = field(
         default="smollm2-135m-instruct", metadata={"help": "Model name: a registry name when embedded, else the server's own."}
     )
+    llm_adapters: str = field(
+        default="", metadata={"help": "Folder `data/adapters` as the server at `llm_url` sees it; empty: under the same path."}
+    )
     embeddings_url: str = field(default="", metadata={"help": "OpenAI-compatible base URL for /v1/embeddings; empty: MiniLM in process."})
     embeddings_key: str = field(default="", metadata={"help": "Bearer key for `embeddings_url`."})
     embeddings_model: str = field(default="all-minilm-l6-v2", metadata={"help": "Embedding model name."})

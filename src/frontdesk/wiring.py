@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.resources import as_file, files
@@ -28,10 +28,12 @@ from frontdesk.models.embedder import MiniLM
 from frontdesk.models.local import LocalModel
 from frontdesk.models.protocols import Embedder, LanguageModel
 from frontdesk.models.scripted import HashEmbedder, ScriptedModel
+from frontdesk.models.tuned import TunedModels
 from frontdesk.settings import Settings
 from frontdesk.store.store import Store
 from frontdesk.tools.calling import http_client
 from frontdesk.tools.catalog import Catalog, load_catalog
+from frontdesk.training.deploying import Keeper, RemoteAdapters
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +149,9 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
         briefings = Briefings(store=store, embedder=embedder, reader=reader, catalogs=catalogs)
         http = await stack.enter_async_context(http_client())
         dynamic = Dynamic(store=store, embedder=embedder, http=http)
-        desk = Desk(briefings=briefings, reader=reader, library=library, dynamic=dynamic, phrasing=Phrasing(model), tenants=served)
+        tuned = await _tuned_models(settings, store, served, model, local, stack)
+        phrasing = Phrasing(model, tuned=tuned)
+        desk = Desk(briefings=briefings, reader=reader, library=library, dynamic=dynamic, phrasing=phrasing, tenants=served)
         front_office = FrontOffice(store=store, desk=desk, tenants=served, settings=settings)
         yield Office(
             settings=settings,
@@ -243,8 +247,38 @@ async def _language_model(settings: Settings, stack: AsyncExitStack) -> tuple[La
     await local.start()
     stack.push_async_callback(local.stop)
     client = _chat_client(settings, lambda: local.url, lambda: local.key)
+    client.adapters = local.chosen
     stack.push_async_callback(client.close)
     return client, local
+
+
+async def _tuned_models(
+    settings: Settings,
+    store: Store,
+    tenants: Iterable[TenantId],
+    model: LanguageModel | None,
+    local: LocalModel | None,
+    stack: AsyncExitStack,
+) -> TunedModels | None:
+    """The tenants' tuned models, kept in step with what is deployed; None without a model that could hold them."""
+    if not isinstance(model, ChatClient):
+        return None
+    remote = None if local is not None else RemoteAdapters(settings)
+    if remote is not None:
+        model.adapters = remote.chosen
+    tuned = TunedModels(model)
+    keeper = Keeper(store=store, settings=settings, tenants=tenants, models=tuned, local=local, remote=remote)
+    with suppress(FrontdeskError):  # tried again by `run`, which says why
+        await keeper.refresh()
+    task = asyncio.create_task(keeper.run(), name="frontdesk deployed adapters")
+
+    async def end() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(end)
+    return tuned
 
 
 def _chat_client(settings: Settings, url: Changing, key: Changing) -> ChatClient:

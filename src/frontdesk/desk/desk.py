@@ -136,7 +136,7 @@ class Desk:
         self, briefing: Briefing, conversation: Conversation, message: str, intent: Intent, draft: Draft, *, asked: bool
     ) -> AsyncGenerator[Event]:
         """Words the draft, lets the guardrails look at it, and says it. `asked`: this turn asks for something itself."""
-        draft, wording = await self._phrasing.of(message, draft)
+        draft, wording = await self._phrasing.of(message, draft, conversation)
         for event in wording:
             yield event
         if intent.anger > ANGRY and draft.route in _LIVELINESS:

@@ -60,7 +60,7 @@ class ChatClient:
         self._first_token = first_token
         self._between_tokens = between_tokens
         self._total = total
-        self._adapters = adapters
+        self.adapters = adapters
         self._server = _Server(url=url, key=key, what="the model server", setting="LLM")
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[str]:
@@ -126,8 +126,8 @@ class ChatClient:
         """What applies the request's adapter and no other. The caller's `extra` cannot choose one, nor another model."""
         if not request.extra.keys().isdisjoint(_OURS):
             raise ModelRefused("a model or an adapter is chosen by the desk, not by a request's extra fields")
-        if self._adapters is not None:
-            return self._adapters(request.adapter)
+        if self.adapters is not None:
+            return self.adapters(request.adapter)
         if request.adapter:
             raise ModelRefused("this model server holds no adapters: deploy them to it first")
         return {}
