@@ -119,7 +119,7 @@ async def measure(given: argparse.Namespace) -> None:
     print(row("own share", [t.own for t in turns]))
     print(row("processor time", [t.processor for t in turns]))
     if given.profile:
-        pstats.Stats(profile, stream=sys.stderr).sort_stats("tottime").print_stats(35)
+        pstats.Stats(profile, stream=sys.stderr).sort_stats(given.sort).print_stats(60)
 
 
 def main() -> None:
@@ -131,6 +131,7 @@ def main() -> None:
     arguments.add_argument("--limit", type=int, default=1000, help="questions")
     arguments.add_argument("--stub", action="store_true")
     arguments.add_argument("--profile", action="store_true")
+    arguments.add_argument("--sort", default="tottime", help="of the profile: `tottime` or `cumulative`")
     asyncio.run(measure(arguments.parse_args()))
 
 

@@ -148,7 +148,14 @@ class IntentRecognizer:
 
     def recognize(self, text: str, vector: NDArray[np.float32]) -> Intent:
         """The intent of one message. `vector` is its sentence vector, (dimensions,), unit length."""
-        said = dict(self._head.predict([text], np.asarray(vector, np.float32)[None, :])[0].scores)
+        return self._recognized([text], np.asarray(vector, np.float32)[None])[0]
+
+    def _recognized(self, texts: Sequence[str], vectors: Vectors) -> list[Intent]:
+        predictions = self._head.predict(texts, vectors)
+        return [self._weighed(text, vector, dict(p.scores)) for text, vector, p in zip(texts, vectors, predictions, strict=True)]
+
+    def _weighed(self, text: str, vector: NDArray[np.float32], said: dict[str, float]) -> Intent:
+        """The intent, from what the head says to the wording and from what the tenant's own material is about."""
         likeness = {name: float((own @ vector).max()) if len(own) else 0.0 for name, own in self._own.items()}
         sources = {name: said.pop(name, 0.0) for name in (_GENERAL, _LIVE, _ACTION, _ANGRY)}
         anger = _heat(said.get("handoff/anger", 0.0) + sources[_ANGRY] + 0.3 * said.get("handoff/complaint", 0.0), text)
@@ -164,7 +171,7 @@ class IntentRecognizer:
         sentences = [s.strip() for s in _SENTENCE.split(text) if re.search(r"\w", s)]
         texts = [text, *sentences[:_LONGEST_READING]] if len(sentences) > 1 else [text]
         vectors = await embedder.embed(texts)
-        whole, *parts = [self.recognize(t, v) for t, v in zip(texts, vectors, strict=True)]
+        whole, *parts = self._recognized(texts, vectors)
         return _joined(whole, parts) if parts else whole
 
     def to_bytes(self) -> bytes:

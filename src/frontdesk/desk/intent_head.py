@@ -100,9 +100,9 @@ class _Wording:
         columns: list[NDArray[np.int32]] = []
         values: list[Floats] = []
         for text in texts:
-            counts = Counter(self._place[term] for term in _terms(text) if term in self._place)
-            places = np.fromiter(counts.keys(), np.int32, len(counts))
-            weights = (1 + np.log(np.fromiter(counts.values(), np.float32, len(counts)))) * self.rarity[places]
+            known = [place for place in map(self._place.get, _terms(text)) if place is not None]
+            places, counts = np.unique(np.array(known, np.int32), return_counts=True)
+            weights = (1 + np.log(counts.astype(np.float32))) * self.rarity[places]
             for part in (places < self._words, places >= self._words):
                 weights[part] *= np.sqrt(0.5) / max(float(np.linalg.norm(weights[part])), 1e-9)
             columns.append(places)

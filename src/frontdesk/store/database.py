@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: one transaction per call, the tenant set inside it, foreign errors translated once. Knows no table.
 
-A call is one network round trip: `begin`, the tenant, the statements and `commit` travel as one pipeline.
+A call is one network round trip: the tenant and the statements travel as one pipeline, which PostgreSQL runs as one transaction.
 """
 
 from __future__ import annotations
@@ -188,13 +188,13 @@ class Database:
     async def _pipeline(self, connection: Connection, tenant: TenantId, steps: Sequence[Step], after: Step | None) -> list[list[Any]]:
         cursors = [connection.cursor() for _ in steps]
         try:
-            async with connection.pipeline():
-                await connection.execute("begin")
+            # What travels up to a synchronisation point is one transaction, committed there, without a `begin` of its own.
+            async with connection.pipeline() as pipeline:
                 await connection.execute(_ENTER, {"tenant": tenant})
                 for cursor, (sql, parameters) in zip(cursors, steps, strict=True):
                     await cursor.execute(sql, parameters)
-                await connection.execute("commit")
                 if after is not None:
+                    await pipeline.sync()
                     await connection.execute(*after)
             return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
         except BaseException:

@@ -7,7 +7,7 @@ insert into conversations (tenant, id, key, customer, channel) values (%(tenant)
 -- name: append
 with held as (
   update conversations set
-    last_seq = last_seq + cardinality(%(kinds)s::text[]),
+    last_seq = last_seq + %(count)s::int,
     updated_at = clock_timestamp(),
     fingerprint = coalesce(%(fingerprint)s::text, fingerprint),
     owner = coalesce(%(owner)s::text, owner),
@@ -20,7 +20,7 @@ with held as (
   where tenant = %(tenant)s and id = %(id)s and (%(expected)s::text is null or owner = %(expected)s::text)
     and (%(holder)s::text is null or holder = %(holder)s::text)
     and (not %(guarded)s or key = %(key)s::text and customer is not distinct from %(customer)s::text and owner <> 'closed')
-  returning last_seq - cardinality(%(kinds)s::text[]) as base, key, customer
+  returning last_seq - %(count)s::int as base, key, customer
 ), begun as (
   insert into turns (tenant, conversation, turn, key, customer, idempotency_key, finished_at)
   select %(tenant)s, %(id)s, %(turn)s, held.key, held.customer, %(idempotency_key)s::text, case when %(ended)s then clock_timestamp() end
@@ -33,8 +33,8 @@ with held as (
     and (turns.turn = %(turn)s and %(ended)s and not %(received)s or %(owner)s::text = 'desk')
 )
 insert into events (tenant, conversation, turn, seq, kind, body)
-select %(tenant)s, %(id)s, %(turn)s, held.base + e.place, e.kind, e.body::jsonb
-from held, unnest(%(kinds)s::text[], %(bodies)s::text[]) with ordinality e(kind, body, place)
+select %(tenant)s, %(id)s, %(turn)s, held.base + e.place, e.body ->> 'kind', e.body
+from held, jsonb_array_elements(%(said)s::jsonb) with ordinality e(body, place)
 order by e.place
 returning position, seq, at
 
