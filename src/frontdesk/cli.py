@@ -23,6 +23,7 @@ from frontdesk.domain.tenancy import Caller, CustomerId, KeyId, Role, Tenant, Te
 from frontdesk.errors import BadInput, FrontdeskError
 from frontdesk.rehearsal.commands import Stage, rehearse_app
 from frontdesk.settings import Settings
+from frontdesk.training.commands import train_app
 
 app = typer.Typer(name="frontdesk", no_args_is_help=True, add_completion=False, help="A self-hosted customer-support desk run by AI.")
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of a tenant.")
@@ -44,6 +45,7 @@ def _stage() -> Stage:
 
 
 app.add_typer(rehearse_app(_stage), name="rehearse")
+app.add_typer(train_app(_stage), name="train")
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder for the database and keys [FRONTDESK_DATA].")]
 Tenants = Annotated[Path | None, typer.Option("--tenants", help="Folder that holds one folder per tenant [FRONTDESK_TENANTS].")]

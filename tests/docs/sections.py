@@ -42,6 +42,7 @@ FOLDERS = {
     "desk/reading_set": "invented companies with questions and the place of each answer: what the reader learns from",
     "desk/support_set": "general utterances by route, in every tenant's router beside its own questions",
     "server/static": "the chat page and the widget, without dependencies",
+    "tools/prompts": "how a model that proposes calls is told to write them",
     "store/migrations": "the schema, one numbered file per step",
     "store/queries": "every statement that touches tenant data, by name",
 }
@@ -54,6 +55,7 @@ FILES = {
     "desk/reading_model.json": "the trained reader's weights, as numbers",
     "knowledge/orders.txt": "words that orders to an assistant are made of",
     "knowledge/sentences.txt": "abbreviations that end no sentence",
+    "training/general.yaml": "plain English of no company: what a trained model must not forget",
     "models/registry.yaml": "the models that can be fetched: sources, sizes, digests, licences",
 }
 

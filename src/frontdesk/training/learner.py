@@ -27,7 +27,19 @@ REPLIES = 48
 class Learner:
     """A base model with an adapter (or all its weights) in training."""
 
-    def __init__(self, base: Path, *, method: str, rank: int, alpha: int, dropout: float, dtype: str, device: str, seed: int) -> None:
+    def __init__(
+        self,
+        base: Path,
+        *,
+        method: str,
+        rank: int,
+        alpha: int,
+        dropout: float,
+        dtype: str,
+        device: str,
+        seed: int,
+        adapter: Path | None = None,
+    ) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.base = base
@@ -37,15 +49,19 @@ class Learner:
         model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=self.dtype, attn_implementation="sdpa").to(self.device)
         torch.manual_seed(seed)
         self.method = method
-        self.model: Any = self._adapted(model, rank, alpha, dropout) if method == "lora" else model
+        self.model: Any = self._adapted(model, rank, alpha, dropout, adapter) if method == "lora" else model
+        if method == "none" or adapter is not None:
+            self.model.requires_grad_(False)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.trainable = sum(p.numel() for p in self.parameters)
         self._inner: Any = (self.model.get_base_model() if method == "lora" else self.model).get_decoder()
         self._head: Any = (self.model.get_base_model() if method == "lora" else self.model).get_output_embeddings()
 
-    def _adapted(self, model: Any, rank: int, alpha: int, dropout: float) -> Any:
-        from peft import LoraConfig, get_peft_model
+    def _adapted(self, model: Any, rank: int, alpha: int, dropout: float, adapter: Path | None) -> Any:
+        from peft import LoraConfig, PeftModel, get_peft_model
 
+        if adapter is not None:
+            return PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False)
         config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear", bias="none", task_type="CAUSAL_LM")
         adapted: Any = get_peft_model(model, config, autocast_adapter_dtype=False)
         for parameter in adapted.parameters():

@@ -19,7 +19,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,14 +95,18 @@ class RunManager:
         """The database's side of it."""
         return self._store.for_tenant(place.tenant).runs
 
-    async def start(self, run: RunFile) -> Place:
-        """Record a run and start its supervisor. Raises Conflict when the name is taken."""
+    async def start(self, run: RunFile, *, prepare: Callable[[Path], object] | None = None) -> Place:
+        """Record a run and start its supervisor; `prepare` writes into its folder first. Raises Conflict when the name is taken."""
         place = Place(self._runs / run.name)
         if (place.folder / "run.json").exists():
             raise Conflict(
                 f"there is a run called {run.name!r} already: delete it with `frontdesk train delete {run.name}`, or choose another name"
             )
+        shutil.rmtree(place.folder, ignore_errors=True)  # what an attempt left that never got its run.json
         try:
+            place.folder.mkdir(parents=True)
+            if prepare is not None:
+                prepare(place.folder)
             place.write(run)
         except OSError as error:
             raise TrainingFailed(
@@ -185,8 +189,14 @@ class RunManager:
         if self._settings.database_url:
             supervisor.append("--database-url-on-stdin")
         with (place.folder / "log.txt").open("ab") as log:
-            child = subprocess.Popen(
-                supervisor, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=child_environment(), cwd="/"
+            child = subprocess.Popen(  # noqa: S603 - our own Python and module
+                supervisor,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=child_environment(FRONTDESK_CACHE=str(self._settings.cache.resolve())),
+                cwd="/",
             )
         assert child.stdin is not None  # noqa: S101 - asked for above
         child.stdin.write(self._settings.database_url.encode())

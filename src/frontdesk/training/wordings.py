@@ -11,7 +11,8 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
-from frontdesk.models.protocols import LanguageModel
+from frontdesk.models.protocols import ChatRequest, LanguageModel, complete
+from frontdesk.training.facts import key_facts
 
 Rule = tuple[re.Pattern[str], tuple[str, ...]]
 
@@ -201,16 +202,14 @@ def by_rules(question: str, *, count: int, seed: int = 0) -> list[str]:
 
 async def by_model(question: str, model: LanguageModel, *, count: int) -> list[str]:
     """Up to `count` wordings from a configured model; what drops a figure of the question or says the same is left out."""
-    from frontdesk.models.protocols import Message
-    from frontdesk.training.facts import key_facts
-
     asked = (
         f"Write {count} different ways in which a customer could ask the following question. One per line, no numbers, same meaning, "
         f"keep every name and figure.\n\nQuestion: {question}"
     )
-    pieces = [piece async for piece in model.complete([Message(role="user", content=asked)], max_tokens=60 * count, temperature=0.8)]
+    request = ChatRequest(messages=[{"role": "user", "content": asked}], max_tokens=60 * count, temperature=0.8)
+    written = await complete(model, request)
     found: dict[str, str] = {}
-    for line in "".join(pieces).splitlines():
+    for line in written.splitlines():
         text = re.sub(r"^[\s\d.)*-]+", "", line).strip(" \"'“”")
         if 2 < len(text.split()) <= 60 and set(key_facts(question)) <= set(key_facts(text)):
             found.setdefault(folded(text), text)

@@ -1,0 +1,222 @@
+"""The recipes `faq` and `dialogue`: fine-tune on examples, watch recall after each epoch, judge what came out, export what passes.
+
+The score that decides which epoch is kept, and when to stop, is the share of key facts told in wordings kept apart for it (`tuning`);
+the verdict is given on others (`held_out`), which nothing ever looked at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from frontdesk.models import registry
+from frontdesk.models.embedder import MiniLM
+from frontdesk.training import curves, preparing
+from frontdesk.training.bases import base_folder, source_digest
+from frontdesk.training.data import Example, Voice, general
+from frontdesk.training.evaluating import Evaluation, Judge, energy
+from frontdesk.training.facts import recall
+from frontdesk.training.finetune import Epoch, Outcome, Step, fine_tune
+from frontdesk.training.memory import Estimate, estimate
+from frontdesk.training.worker import Desk, Stopped
+
+if TYPE_CHECKING:
+    from frontdesk.training.learner import Learner
+
+PROBES = 40
+"""Questions asked after each epoch."""
+PROBE_LOSSES = 64
+
+
+async def tune(desk: Desk) -> None:
+    """The whole run. Raises Stopped, BadInput, TrainingFailed."""
+    run = desk.run
+    examples, voice, told = preparing.load(desk.folder)
+    desk.say("unpacking the base model")
+    base = base_folder(run.model, desk.settings.cache)
+    needed = estimate(base, run.parameters)
+    desk.say(f"this run {needed}")
+    from frontdesk.training.learning import Template, replay
+
+    template = Template(base)
+    learnt = [e for e in examples if e.split == "train"]
+    if run.data.replay:
+        groups = len({e.group or e.question for e in learnt})
+        count = max(1, round(run.data.replay * groups))
+        desk.say("asking the base model what it must not forget")
+        questions = general().questions
+        learnt += replay(
+            base, [questions[i % len(questions)] for i in range(min(count, len(questions)))], dtype=_dtype(run.parameters.dtype)
+        )
+    outcome = fine_tune(
+        base=base,
+        samples=template.samples(learnt),
+        held_out=template.samples(_spread([e for e in examples if e.split == "tuning"], PROBE_LOSSES)),
+        parameters=run.parameters,
+        out=desk.folder,
+        on_step=lambda step: _show(desk, step),
+        on_epoch=_Probe(desk, template, voice, examples),
+        stop=desk.stop,
+    )
+    if outcome.ended == "stopped":
+        raise Stopped
+    evaluation = await _judge(desk, template, outcome, examples, voice, told, needed)
+    _write_report(desk.folder, run.to_json(), outcome, evaluation, told)
+    sys_write(desk, evaluation)
+    _export(desk, template, voice, told, evaluation, base)
+    desk.say("done")
+
+
+class _Probe:
+    """After each epoch: the recall that steers the run, and the replies to `eval_prompts`, kept with the curves."""
+
+    def __init__(self, desk: Desk, template: Any, voice: Voice, examples: Sequence[Example]) -> None:
+        self._desk, self._voice, self._template = desk, voice, template
+        self._asked = _spread([e for e in examples if e.split == "tuning" and e.facts], PROBES)
+        self._prompts = [template.prompt(e.messages[:-1]) for e in self._asked]
+        self._wished = [template.prompt(voice.ask(p)) for p in desk.run.eval_prompts]
+
+    def __call__(self, learner: Learner, epoch: Epoch) -> float | None:
+        self._desk.beat(f"evaluating epoch {epoch.epoch}")
+        replies = learner.reply([*self._prompts, *self._wished], tokens=112)
+        score = recall([e.facts for e in self._asked], replies[: len(self._asked)])[0] if self._asked else None
+        said = dict(zip(self._desk.run.eval_prompts, replies[len(self._asked) :], strict=True))
+        with (self._desk.folder / "samples.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"epoch": epoch.epoch, "recall": score, "replies": said}, ensure_ascii=False) + "\n")
+        self._desk.say(f"epoch {epoch.epoch}: train loss {epoch.train_loss:.3f}, recall {score if score is not None else math.nan:.3f}")
+        self._desk.beat("training", score=score)
+        return score
+
+
+def _show(desk: Desk, step: Step) -> None:
+    speed = step.tokens / step.seconds if step.seconds else 0
+    desk.beat("training", step=step.step, steps=step.steps, epoch=step.epoch, loss=step.loss, tokens_per_second=speed, seconds=step.seconds)
+
+
+async def _judge(
+    desk: Desk, template: Any, outcome: Outcome, examples: Sequence[Example], voice: Voice, told: Any, needed: Estimate
+) -> Evaluation:
+    import torch
+
+    from frontdesk.training.learner import Learner
+
+    desk.say("loading what was learnt")
+    parameters = desk.run.parameters
+    full = parameters.method == "full"
+    learner = Learner(
+        outcome.adapter if full else base_folder(desk.run.model, desk.settings.cache),
+        method="none" if full else "lora",
+        rank=parameters.rank,
+        alpha=parameters.alpha,
+        dropout=0.0,
+        dtype=outcome.dtype,
+        device=parameters.device,
+        seed=parameters.seed,
+        adapter=None if full else outcome.adapter,
+    )
+    embedder = MiniLM(registry.pull("all-minilm-l6-v2", desk.settings.cache), threads=1)
+    judge = Judge(learner, template, examples, voice, embedder, desk.say)
+    gpus = torch.cuda.device_count()
+    cost = {
+        "seconds": outcome.seconds,
+        "tokens": float(outcome.tokens),
+        "tokens_per_second": outcome.tokens_per_second,
+        "watt_hours": energy(outcome.seconds, cores=torch.get_num_threads(), gpus=gpus),
+        "memory_gib": needed.needed / 2**30,
+    }
+    counts = {
+        "groups": told["groups"],
+        "train": told["examples"]["train"],
+        **{name: len(told[name]) for name in ("without_facts", "duplicates", "conflicts")},
+    }
+    epochs = [dataclasses.asdict(e) for e in outcome.epochs if e.epoch == outcome.best_epoch]
+    return await judge.judge(desk.run.gates, cost=cost, epochs=epochs, data=counts)
+
+
+def sys_write(desk: Desk, evaluation: Evaluation) -> None:
+    """The verdict into the log."""
+    for side in evaluation.sides:
+        desk.say(f"{side.name}: recall {side.recall:.3f}, complete {side.complete:.3f} ({side.questions} questions)")
+    desk.say(evaluation.verdict)
+
+
+def _write_report(folder: Path, run: Any, outcome: Outcome, evaluation: Evaluation, data: Any) -> None:
+    told = {
+        "run": run,
+        "outcome": {**dataclasses.asdict(outcome), "adapter": str(outcome.adapter), "tokens_per_second": outcome.tokens_per_second},
+        "data": data,
+        **evaluation.to_json(),
+    }
+    part = folder / "report.json.part"
+    part.write_text(json.dumps(told, ensure_ascii=False, indent=1), encoding="utf-8")
+    part.rename(folder / "report.json")
+    if picture := curves.svg(curves.read(folder / "curves.jsonl"), title=folder.name):
+        (folder / "curves.svg").write_text(picture, encoding="utf-8")
+
+
+def _export(desk: Desk, template: Any, voice: Voice, told: Any, evaluation: Evaluation, base: Path) -> None:
+    """Beside the run as `export/`, for `frontdesk models deploy`. A full model is left as the folder that it is."""
+    run = desk.run
+    if run.parameters.method != "lora":
+        return
+    from frontdesk.training.artefacts import Manifest, export
+
+    source = registry.pull(run.model, desk.settings.cache) if not Path(run.model).exists() else Path(run.model)
+    if source.is_dir():
+        desk.say("the base is no GGUF: the adapter stays a PEFT folder")
+        return
+    desk.say("exporting the adapter")
+    manifest = Manifest(
+        name=run.name,
+        tenant=run.tenant,
+        recipe=run.recipe,
+        base=run.model,
+        base_sha256=source_digest(base),
+        prefix=voice.prefix.format(company=voice.company) if run.recipe == "faq" else "",
+        system=voice.system_prompt,
+        template_sha256=template.sha256,
+        data_sha256=told["sha256"],
+        versions=_versions(),
+        figures={
+            **{k: v for k, v in evaluation.figures.items() if math.isfinite(v)},
+            "gates": evaluation.gates,
+            "verdict": evaluation.verdict,
+        },
+    )
+    export(desk.folder / "adapter", source, desk.folder / "export", manifest)
+
+
+def _versions() -> dict[str, str]:
+    from importlib import metadata
+
+    return {name: metadata.version(name) for name in ("frontdesk", "torch", "transformers", "peft") if _there(name)}
+
+
+def _there(name: str) -> bool:
+    from importlib import metadata
+
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _dtype(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    from frontdesk.training.learner import fastest_dtype
+
+    return fastest_dtype(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _spread(examples: Sequence[Example], count: int) -> list[Example]:
+    if len(examples) <= count:
+        return list(examples)
+    return [examples[i * len(examples) // count] for i in range(count)]
