@@ -15,13 +15,17 @@ from frontdesk.analytics.metrics import Row
 from frontdesk.domain import events as e
 from frontdesk.domain.conversation import ConversationId, TurnId
 from frontdesk.domain.knowledge import DocumentId, Passage, PassageId, PassageKind
+from frontdesk.domain.staff import StaffRole
 from frontdesk.domain.tenancy import KeyId, Role, TenantId
 from frontdesk.store import NewDocument, Store
 from frontdesk.store.ledger import ScoreRow, ToneRow
+from frontdesk.store.rehearsals import TalkRow
 from frontdesk.store.store import TenantStore
 
 SHARED = {"meta", "migrations"}
 """Tables that hold nothing of a tenant."""
+INSTALLATION = {"staff", "staff_sessions"}
+"""Tables whose rows all stand under the tenant '*', which is nobody's."""
 NARROW_ROLES = {"search": {"frontdesk_search"}, "tail": {"frontdesk_tail"}}
 """Further policies: for reading only, and for one role each that the application cannot take on."""
 
@@ -60,6 +64,11 @@ async def fill(store: Store, tenant: TenantId) -> None:
     await fill_ledger(space, id)
     await space.deployments.add(name="faq", adapter="a", folder="f", manifest={}, actor="k")
     await space.deployments.propose(kind="faq", source="gap", question="?")
+    await space.rehearsals.begin(f"{tenant}.1", {}, 1)
+    await space.rehearsals.keep(f"{tenant}.1", [TalkRow(number=0, scenario="s", outcome=None, passed=None, faults=(), talk={})])
+    await space.runs.create(name="run", recipe="faq", model="m", config={}, folder="f")
+    await space.work.put_draft("sam", "conversation", {"text": "Hello"}, conversation=id)
+    await space.work.add_version("faq.yaml", b"[]", actor="sam")
     passage = Passage(id=PassageId(""), document=DocumentId(""), source="a.md", title="A", kind=PassageKind.PROSE, text=f"canary {tenant}")
     await space.knowledge.replace(NewDocument(source="a.md", title="A", sha256="1"), [(passage, UNIT, passage.text)])
 
@@ -141,10 +150,20 @@ async def test_without_a_tenant_no_row_of_any_table_is_visible(store: Store, ten
 async def test_with_a_tenant_only_its_rows_are_visible_in_every_table(store: Store, tenant, app):
     await fill(store, tenant)
     await fill(store, TenantId(f"{tenant}-neighbour"))
-    for table in tables(app) - SHARED:
+    for table in tables(app) - SHARED - INSTALLATION:
         with app.transaction():
             app.execute("select set_config('frontdesk.tenant', %s, true)", [tenant])
             assert app.execute(f"select array_agg(distinct tenant) from {table}").fetchone() == ([tenant],), table
+
+
+async def test_accounts_of_the_staff_are_visible_to_no_tenant(store: Store, tenant, app):
+    await store.staff.add(f"sam-{tenant}", StaffRole.AGENT, password="scrypt$")
+    await store.staff.open_session(f"sam-{tenant}")
+    for table in INSTALLATION:
+        for who, seen in ((tenant, False), ("", False), ("*", True)):
+            with app.transaction():
+                app.execute("select set_config('frontdesk.tenant', %s, true)", [who])
+                assert (app.execute(f"select count(*) from {table}").fetchone()[0] > 0) is seen, (table, who)
 
 
 @pytest.mark.parametrize("named", ["neighbour", ""])

@@ -14,6 +14,7 @@ from frontdesk.store.conversations import Conversations
 from frontdesk.store.database import APP_ROLE, TAIL_ROLE, Database
 from frontdesk.store.deployments import Deployments
 from frontdesk.store.desk import DeskState
+from frontdesk.store.desk_work import DeskWork
 from frontdesk.store.embedded import Embedded
 from frontdesk.store.indexing import LARGE, Indexer
 from frontdesk.store.keys import Keys, Recent, tenant_of
@@ -23,6 +24,7 @@ from frontdesk.store.log import EventLog
 from frontdesk.store.migrating import migrate
 from frontdesk.store.rehearsals import Rehearsals
 from frontdesk.store.runs import TrainingRuns
+from frontdesk.store.staff import StaffAccounts
 
 WATCH_SECONDS = 0.25
 """How often the embedded server is looked after."""
@@ -42,6 +44,7 @@ class TenantStore:
     deployments: Deployments
     rehearsals: Rehearsals
     ledger: Ledger
+    work: DeskWork
 
 
 class Store:
@@ -58,6 +61,8 @@ class Store:
         self._database = Database(app, role=None if embedded else APP_ROLE)
         self.log = EventLog(tail, role=None if embedded else TAIL_ROLE)
         """The events of all tenants, for `frontdesk.events.tail`."""
+        self.staff = StaffAccounts(self._database, secret.encode())
+        """Who may sign in to the console."""
         self._indexer = Indexer(url, large=large)
         self._recent = Recent()
         self._tenants: dict[TenantId, TenantStore] = {}
@@ -104,6 +109,7 @@ class Store:
                 deployments=Deployments(self._database, tenant),
                 rehearsals=Rehearsals(self._database, tenant),
                 ledger=Ledger(self._database, tenant),
+                work=DeskWork(self._database, tenant),
             )
             if len(self._tenants) < 10_000:  # a claimed tenant id may be anything; only so many are kept
                 self._tenants[tenant] = known
