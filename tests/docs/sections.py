@@ -48,6 +48,7 @@ FOLDERS = {
 }
 FILES = {
     "py.typed": "tells type checkers that this package is typed",
+    "analytics/assist.yaml": "ways to answer an objection, questions to go on with, advice on wording",
     "analytics/sentiment_head.npz": "the trained head that hears how an utterance sounds; says inside how it was made",
     "analytics/sentiment_set.yaml": "utterances as support conversations have them, by how they sound",
     "analytics/words.yaml": "what customers and agents say in so many words: solved, a promise, an apology",

@@ -60,7 +60,9 @@ EXAMPLES: tuple[e.Event, ...] = (
     e.HandedOff(category="requested", summary="Wants a person.", facts={"order_id": "A-17"}, promised="a call today"),
     e.OwnerChanged(owner="agent", agent="Dana", note="took it"),
     e.AgentReplied(agent="Dana", text="Hello, this is Dana."),
-    e.SuggestionJudged(agent="Dana", suggestion="It ships today.", outcome="edited", sent="It ships today, Ada.", sources=("faq",)),
+    e.SuggestionJudged(
+        agent="Dana", suggestion="It ships today.", outcome="edited", sent="It ships today, Ada.", question="When?", sources=("faq",)
+    ),
     e.CustomerRated(score=4, solved=True, comment="quick"),
     e.TurnFailed(reason="the database was away", apology="Sorry, please try again."),
     e.TurnMerged(into=TurnId("t-2")),

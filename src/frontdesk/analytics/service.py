@@ -17,12 +17,15 @@ from typing import Any
 
 from frontdesk.analytics import metrics
 from frontdesk.analytics import score as scoring
+from frontdesk.analytics.assist import UPSET, Finder, Help, Remark, check_wording, closing_note, help_with
+from frontdesk.analytics.contradictions import Contradiction, Stale, contradictions, stale
 from frontdesk.analytics.folding import Analyst, row_from
+from frontdesk.analytics.insight import Draft, Theme, Told, draft_faq, recalls, requests_in, themes
 from frontdesk.analytics.metrics import COLUMNS, DAYS, Figure, Reading, Report, Row, Seen
 from frontdesk.analytics.sentiment import Sentiment, Trend, trend
 from frontdesk.analytics.summary import CustomerSummary, Summary, of_customer, phrase, summarise
 from frontdesk.domain.conversation import ConversationId
-from frontdesk.domain.events import Recorded
+from frontdesk.domain.events import MessageReceived, Recorded, ReplySent, SuggestionJudged
 from frontdesk.domain.tenancy import CustomerId, Tenant, TenantId
 from frontdesk.errors import BadInput, FrontdeskError, NotFound
 from frontdesk.models.protocols import Embedder, LanguageModel
@@ -38,6 +41,7 @@ BUCKETS: Mapping[str, timedelta] = {
     "week": timedelta(days=7),
 }
 PARTS = ("channel", "intent", "topic", "desk", "model")
+_ASKING = ("message_received", "knowledge_gap_found")
 LONGEST = 20_000
 """Events of one conversation that are read."""
 
@@ -82,10 +86,11 @@ class Analytics:
         *,
         embedder: Embedder | None = None,
         model: LanguageModel | None = None,
+        library: Finder | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Without an embedder there are no tones and no themes; without a model nothing is phrased."""
-        self.store, self.tenants, self.embedder, self.model = store, tenants, embedder, model
+        """Without an embedder there are no tones and no themes; without a model nothing is phrased, without a library nothing suggested."""
+        self.store, self.tenants, self.embedder, self.model, self.library = store, tenants, embedder, model, library
         self.analyst = Analyst(store, embedder)
         self._clock = clock
         self._sentiment: Sentiment | None = None
@@ -264,6 +269,90 @@ class Analytics:
             (b.passed, verdicts[b.conversation]) for b in await ledger.labels() if b.criterion == criterion and b.conversation in verdicts
         ]
         return scoring.calibrate(labels, list(verdicts.values()))
+
+    # --- insight ---
+
+    async def themes(self, tenant: TenantId, period: Period | None = None, *, least: int = 3) -> list[Theme]:
+        """What customers of a period ask about, the most frequent first. Raises BadInput without an embedder, ModelUnavailable."""
+        embedder, period = self._embedder(), period or Period()
+        await self.refresh(tenant)
+        events = await self.store.for_tenant(tenant).ledger.talk(_ASKING, since=period.since, until=period.until)
+        asked = requests_in(events)
+        if not asked:
+            return []
+        vectors = await embedder.embed([a.text for a in asked])
+        tones = self.sentiment().of([a.text for a in asked], vectors if self.sentiment().fits(embedder) else None)
+        heard = [replace(a, tone=t.score) for a, t in zip(asked, tones, strict=True)]
+        return await asyncio.to_thread(themes, heard, vectors, least=least)
+
+    async def contradictions(self, tenant: TenantId) -> list[Contradiction]:
+        """Entries of the knowledge that disagree, the likest first. Raises BadInput without an embedder, ModelUnavailable."""
+        passages = await self.store.for_tenant(tenant).knowledge.all_passages()
+        return await contradictions([p for p, _ in passages], self._embedder())
+
+    async def stale(self, tenant: TenantId, period: Period | None = None) -> list[Stale]:
+        """Entries that may be out of date; with a period also FAQ pairs that no answer in it used."""
+        space = self.store.for_tenant(tenant)
+        cited: dict[tuple[str, str], datetime] | None = None
+        if period is not None and period.since is not None:
+            replies = await space.ledger.talk(["reply_sent"], since=period.since, until=period.until)
+            cited = {(c.source, c.title): r.at for r in replies if isinstance(r.event, ReplySent) for c in r.event.citations}
+        return stale([p for p, _ in await space.knowledge.all_passages()], now=self._clock(), cited=cited)
+
+    async def draft(self, tenant: TenantId, gap: str) -> Draft:
+        """A drafted FAQ pair for an open gap. Raises NotFound, BadInput without an embedder, ModelUnavailable."""
+        space = self.store.for_tenant(tenant)
+        found = next((g for g in await space.desk.gaps(limit=1000) if g.id == gap), None)
+        if found is None:
+            raise NotFound("no such gap")
+        events = await space.ledger.talk(["knowledge_gap_found", "agent_replied"])
+        hits = await self.library.search(tenant, found.question, limit=3) if self.library is not None else []
+        return await draft_faq(found.question, events, hits, self._embedder())
+
+    async def recalls(self, tenant: TenantId, source: str, *, title: str = "", since: datetime | None = None) -> list[Told]:
+        """Who was told text of a source that does not stand there any more, the newest first, each with a drafted correction."""
+        space = self.store.for_tenant(tenant)
+        told = await space.ledger.cited(source, title=title, since=since)
+        served = self.tenants.get(tenant)
+        return recalls(told, [p for p, _ in await space.knowledge.all_passages()], company=served.name if served else "")
+
+    # --- help for agents ---
+
+    async def help(self, tenant: TenantId, conversation: ConversationId) -> Help:
+        """Everything beside one conversation for the agent who has it. Raises NotFound, ModelUnavailable."""
+        space = self.store.for_tenant(tenant)
+        await space.conversations.key_of(conversation)
+        taught = await space.ledger.talk(["suggestion_judged"], limit=400)
+        return await help_with(
+            tenant,
+            await self.events(tenant, conversation),
+            library=self.library,
+            embedder=self.embedder,
+            sentiment=self.sentiment(),
+            taught=[r.event for r in taught if isinstance(r.event, SuggestionJudged)],
+            now=self._clock(),
+        )
+
+    async def wording(self, tenant: TenantId, text: str, conversation: ConversationId | None = None) -> list[Remark]:
+        """What is better said otherwise in an agent's reply. Raises NotFound."""
+        events: list[Recorded] = []
+        if conversation is not None:
+            await self.store.for_tenant(tenant).conversations.key_of(conversation)
+            events = await self.events(tenant, conversation)
+        asked = [r.event.text for r in events if isinstance(r.event, MessageReceived)]
+        upset = bool(asked) and self.sentiment().of(asked[-1:])[0].score <= UPSET
+        hits = await self.library.search(tenant, text, limit=3) if self.library is not None and text.strip() else []
+        return check_wording(text, events, upset=upset, sources=[h.passage.text for h in hits])
+
+    async def closing_note(self, tenant: TenantId, conversation: ConversationId, agent: str = "") -> str:
+        """A note for the record. Raises NotFound."""
+        await self.store.for_tenant(tenant).conversations.key_of(conversation)
+        return closing_note(summarise(await self.events(tenant, conversation), now=self._clock()), agent)
+
+    def _embedder(self) -> Embedder:
+        if self.embedder is None:
+            raise BadInput("this needs an embedding model, and the program runs without one: see FRONTDESK_EMBEDDINGS_URL")
+        return self.embedder
 
     def sentiment(self) -> Sentiment:
         """The embedded head."""

@@ -88,9 +88,9 @@ class Summary:
 
     def text(self) -> str:
         """As plain text, with turn numbers."""
-        lines = [_line(self.reason), *(_line(s) for s in self.done), _line(self.ending)]
-        lines += [f"Promised: {_line(s)}" for s in self.promises]
-        lines += [f"Known: {_line(s)}" for s in self.facts]
+        lines = [line(self.reason), *(line(s) for s in self.done), line(self.ending)]
+        lines += [f"Promised: {line(s)}" for s in self.promises]
+        lines += [f"Known: {line(s)}" for s in self.facts]
         return "\n".join(lines)
 
 
@@ -109,7 +109,7 @@ class CustomerSummary:
         counted = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in self.outcomes.items())
         lines = [f"Conversations: {len(self.conversations)} ({counted})."] if self.conversations else ["No conversations."]
         lines += [f"{s.opened_at:%Y-%m-%d}: {s.reason.text} {s.ending.text}" for s in self.conversations if s.opened_at]
-        lines += [f"Still promised ({id}): {_line(p)}" for id, p in self.promises]
+        lines += [f"Still promised ({id}): {line(p)}" for id, p in self.promises]
         return "\n".join([*lines, *(f"Came up more than once: {topic}" for topic in self.recurring)])
 
 
@@ -378,7 +378,8 @@ def _value(value: Any) -> str:
     return text if len(text) <= 60 else text[:60].rsplit(" ", 1)[0] + _PLACEHOLDER
 
 
-def _line(statement: Statement) -> str:
+def line(statement: Statement) -> str:
+    """A statement with its turns."""
     where = f" [turn {', '.join(map(str, statement.turns))}]" if statement.turns else ""
     return f"{statement.text}{where}"
 

@@ -199,6 +199,8 @@ class SuggestionJudged(Event):
     outcome: str
     """accepted (sent as it was), edited (`sent` differs) or rejected."""
     sent: str = ""
+    question: str = ""
+    """What the customer had asked."""
     sources: tuple[str, ...] = ()
 
 

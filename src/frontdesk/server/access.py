@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, cast
 from urllib.parse import urlsplit
 
 import structlog
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
+from frontdesk.analytics.assist import Finder
 from frontdesk.analytics.service import Analytics
 from frontdesk.domain.tenancy import Caller, Role, Tenant, TenantId
 from frontdesk.errors import NotAllowed, NotAuthenticated
@@ -37,7 +38,11 @@ class Desk:
         self.stopping = asyncio.Event()
         """Set when the server is told to stop; event streams end then."""
         self.analytics = Analytics(
-            office.store, office.tenants, embedder=getattr(office, "embedder", None), model=getattr(office, "model", None)
+            office.store,
+            office.tenants,
+            embedder=getattr(office, "embedder", None),
+            model=getattr(office, "model", None),
+            library=cast("Finder | None", office.library if hasattr(office.library, "search") else None),
         )
         """What the log says; an office without models has figures and no tones."""
         self.syncs: dict[TenantId, asyncio.Lock] = {}
