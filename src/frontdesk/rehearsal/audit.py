@@ -12,7 +12,7 @@ from functools import cache
 from frontdesk.rehearsal.cast import Cast
 from frontdesk.rehearsal.reading import load_yaml, preset, texts
 from frontdesk.rehearsal.scenarios import Scenario
-from frontdesk.rehearsal.talk import AGENT, CUSTOMER, Line, Talk
+from frontdesk.rehearsal.talk import CUSTOMER, FAREWELLS, Line, Talk
 
 _FIGURE = re.compile(r"\w*\d[\w.,:/-]*\w|\d")
 _WORD = re.compile(r"[a-z']+")
@@ -24,7 +24,7 @@ def faults(cast: Cast, scenario: Scenario, talk: Talk) -> tuple[str, ...]:
     """The simulator's faults in a conversation, each as `kind: what`."""
     found: list[str] = []
     for number, line in enumerate(talk.lines):
-        if number and talk.lines[number - 1].role == line.role and line.acts[:1] not in (("close",), ("leave",)):
+        if number and talk.lines[number - 1].role == line.role and line.acts[:1] not in FAREWELLS:
             found.append(f"self-reply: {line.role} spoke twice in a row")
         if line.role == CUSTOMER:
             found += [f"{fault} (message {number + 1})" for fault in _line_faults(cast, scenario, talk, number, line)]
@@ -97,8 +97,3 @@ def _shares_a_run(text: str, goal: str) -> bool:
 
 def _names(text: str, product: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(product)}(?!\w)", text, re.IGNORECASE) is not None
-
-
-def turns_in_order(talk: Talk) -> bool:
-    """Whether customer and agent took turns from the first word on."""
-    return all(line.role == (AGENT if n % 2 else CUSTOMER) for n, line in enumerate(talk.lines[:-1]))

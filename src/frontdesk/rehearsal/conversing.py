@@ -16,7 +16,7 @@ from frontdesk.rehearsal import referee
 from frontdesk.rehearsal.phrasing import Phraser
 from frontdesk.rehearsal.scenarios import FREE, Scenario, Script
 from frontdesk.rehearsal.speakers import Agent, FreeCustomer
-from frontdesk.rehearsal.talk import AGENT, CUSTOMER, Line, Outcome, Reason, Talk
+from frontdesk.rehearsal.talk import AGENT, CUSTOMER, FAILED, Line, Outcome, Reason, Talk
 
 TRIES = 3
 TURN_SECONDS = 90.0
@@ -75,7 +75,7 @@ class Rehearsal:
                 if attempt + 1 < TRIES:
                     await self.pause(0.2 * 4**attempt)
         if answered is None:
-            answered = talk.said(Line(role=AGENT, text="", seconds=self.clock() - started, by=referee.FAILED))
+            answered = talk.said(Line(role=AGENT, text="", seconds=self.clock() - started, by=FAILED))
         heard = replace(answered, failures=tuple(failures), retries=len(failures))
         heard = replace(heard, mind=agenda.take(scenario, heard, met=referee.met(scenario, heard)) if scenario.kind != FREE else heard.mind)
         outcome = referee.verdict(scenario, heard)

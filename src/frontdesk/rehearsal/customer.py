@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from frontdesk.rehearsal.cast import Cast, Mood
 from frontdesk.rehearsal.reading import words
 from frontdesk.rehearsal.scenarios import Ask, Scenario
-from frontdesk.rehearsal.talk import AGENT, CUSTOMER, Act, Line, Mind, Talk
+from frontdesk.rehearsal.talk import AGENT, CUSTOMER, FAILED, Act, Line, Mind, Talk
 from frontdesk.rehearsal.understanding import wanted
 
 PLEASED, PUT_OFF, ANSWERED_AGAIN = 0.3, -0.25, -0.5
@@ -79,6 +79,8 @@ def take(scenario: Scenario, talk: Talk, *, met: bool) -> Mind:
         return _next_wish(scenario, replace(mind, met=(*mind.met, mind.asking), shift=mind.shift + PLEASED), talk)
     if mind.pending:  # something is to be said whatever the reply was
         return mind
+    if reply.by == FAILED:  # nobody's fault that can be talked about: it is simply said again
+        return replace(mind, tries=mind.tries + 1, pending=(_again(scenario, mind, said),))
     if kind in ("attack", "aside") and mind.asking < 0 and not scenario.asks:
         return replace(mind, finished=True)
     rng = random.Random(f"{talk.seed}:{talk.turns}:reaction")  # noqa: S311 - a draw, no secret
@@ -136,6 +138,12 @@ def _next_wish(scenario: Scenario, mind: Mind, talk: Talk) -> Mind:
 
 def _or_gives_up(mind: Mind, why: str) -> Mind:
     return replace(mind, gave_up=why, pending=()) if mind.patience <= 0 else mind
+
+
+def _again(scenario: Scenario, mind: Mind, said: Line) -> Act:
+    if not scenario.asks or mind.asking < 0:
+        return Act(kind=said.acts[0], text=said.draft)
+    return _ask(scenario, mind.asking, mind.tries + 1, mind.told)
 
 
 def _ask(scenario: Scenario, number: int, tries: int, told: Mapping[str, str]) -> Act:

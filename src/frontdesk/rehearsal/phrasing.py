@@ -30,6 +30,7 @@ NOTHING = "-"
 """How a guided model writes where the core stands, and that nothing stands there."""
 MODEL_SECONDS = 60.0
 _WORD = re.compile(r"[a-z0-9]+")
+_SENTENCE = re.compile(r"[^.!?]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +148,9 @@ def objection(draft: Draft, text: str) -> str:
     low = text.casefold()
     if not 0 < len(text) <= 2 * len(draft.core) + 160:
         return "length"
+    said = [s.strip() for s in _SENTENCE.findall(low) if s.strip()]
+    if len(set(said)) < len(said):
+        return "repeats"
     if any(value.casefold() not in low for value in (*draft.slots, *draft.planned)):
         return "slot"
     if figures(text) - figures(draft.core):

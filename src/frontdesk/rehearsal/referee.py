@@ -11,11 +11,9 @@ import httpx
 from frontdesk.domain.conversation import Route
 from frontdesk.errors import Unavailable
 from frontdesk.rehearsal.scenarios import Call, Expect, Policy, Scenario, StateCheck
-from frontdesk.rehearsal.talk import AGENT, Line, Outcome, Reason, Talk
+from frontdesk.rehearsal.talk import AGENT, FAILED, Line, Outcome, Reason, Talk
 
 SOURCES = (Route.FAQ.value, Route.KNOWLEDGE.value, Route.DYNAMIC.value)
-FAILED = "error"
-"""`by` of an agent's line that stands for a turn that failed."""
 FAILED_TURNS = 2
 """Turns that may fail for good before the conversation is given up as an error."""
 

@@ -47,6 +47,7 @@ def conversation(script: Script, talk: Talk) -> dict[str, Any]:
         "goal": scenario.goal,
         "customer": {k: getattr(talk.role, k) for k in ("name", "mood", "persona", "product")},
         "conversation_id": talk.agent.get("conversation"),
+        "turn_count": judged.turns,
         "failed_tries": list(talk.failures),
         "turns": turns,
     }
@@ -87,7 +88,7 @@ def scores_of(report: Mapping[str, Any]) -> list[Score]:
             faults=tuple(c["faults"]),
             handoff=str(c.get("handoff") or ""),
             slots_right=None,
-            turns=sum(t["role"] == CUSTOMER for t in c["turns"]),
+            turns=int(c["turn_count"]),
             messages=len(c["turns"]),
             seconds=float(sum(t["seconds"] for t in c["turns"])),
             agent_seconds=(),

@@ -16,11 +16,13 @@ from scipy import stats
 
 from frontdesk.rehearsal.audit import faults
 from frontdesk.rehearsal.cast import Cast
-from frontdesk.rehearsal.referee import FAILED, breaches
+from frontdesk.rehearsal.referee import breaches
 from frontdesk.rehearsal.scenarios import Scenario, Script
-from frontdesk.rehearsal.talk import AGENT, CUSTOMER, Reason, Talk
+from frontdesk.rehearsal.talk import AGENT, CUSTOMER, FAILED, Reason, Talk
 
 RESAMPLES = 2000
+LOSING = 2
+"""Disappointments after which a handoff is justified by itself."""
 MOST_REPEATS = 8
 """Largest k of pass^k that is reported."""
 
@@ -106,7 +108,7 @@ def _handoff(scenario: Scenario, talk: Talk, handed: bool) -> str:
     if scenario.handoff == "expected":
         return "justified"
     # Allowed: justified when the desk could not answer or the customer was losing patience, not as a first resort.
-    losing = talk.mind.tries > 0 or talk.mind.patience < talk.role.patience
+    losing = talk.mind.tries > 1 or talk.role.patience - talk.mind.patience > LOSING
     return "justified" if scenario.handoff == "allowed" and losing else "unjustified"
 
 

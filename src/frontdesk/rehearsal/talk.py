@@ -16,6 +16,10 @@ from frontdesk.rehearsal.scenarios import Part, Scenario
 
 CUSTOMER, AGENT = "customer", "agent"
 CHARS_PER_TOKEN = 4
+FAILED = "error"
+"""`by` of an agent's line that stands for a turn that failed."""
+FAREWELLS = (("close",), ("leave",))
+"""Acts of a customer's last word, which nobody answers."""
 
 
 class Reason(StrEnum):
@@ -110,8 +114,8 @@ class Talk:
 
     @property
     def turns(self) -> int:
-        """Messages of the customer."""
-        return sum(line.role == CUSTOMER for line in self.lines)
+        """Messages of the customer that wanted an answer."""
+        return sum(line.role == CUSTOMER and line.acts[:1] not in FAREWELLS for line in self.lines)
 
     @property
     def tokens(self) -> int:
