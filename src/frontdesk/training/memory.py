@@ -40,7 +40,7 @@ def estimate(base: Path, parameters: Parameters, *, available: int | None = None
     size = 2 if parameters.dtype == "bfloat16" else 4
     adapter = layers * parameters.rank * (4 * hidden + 2 * (hidden + kv) + 3 * (hidden + inner))
     trained = adapter if parameters.method == "lora" else linear + vocabulary * hidden
-    micro = min(2048, parameters.batch * parameters.length)
+    micro = min(1024, parameters.batch * parameters.length)
     found = Estimate(
         weights=(linear + vocabulary * hidden) * size,
         training=trained * (size * 2 + 16),

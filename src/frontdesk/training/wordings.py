@@ -252,7 +252,7 @@ def _framed(frame: str, body: str) -> str:
 
 
 def _keywords(question: str) -> str:
-    return " ".join(w for w in re.findall(r"[\w'’-]+", question) if w.lower() not in _STOP).lower()
+    return " ".join(w for w in re.findall(r"[€$£]?[\w'’.,-]*\w%?", question) if w.lower() not in _STOP).lower()
 
 
 def _last_sentence(text: str) -> tuple[str, str]:
