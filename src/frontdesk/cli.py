@@ -17,12 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from frontdesk import settings as configuration
+from frontdesk.analytics.commands import report
 from frontdesk.cli_output import show_reply
 from frontdesk.domain.events import ReplySent
 from frontdesk.domain.tenancy import Caller, CustomerId, KeyId, Role, Tenant, TenantId
 from frontdesk.errors import BadInput, FrontdeskError
 from frontdesk.rehearsal.commands import Stage, rehearse_app
 from frontdesk.settings import Settings
+from frontdesk.training.model_commands import add_to as add_model_commands
 from frontdesk.training.commands import train_app
 
 app = typer.Typer(name="frontdesk", no_args_is_help=True, add_completion=False, help="A self-hosted customer-support desk run by AI.")
@@ -33,7 +35,9 @@ evaluate_app = typer.Typer(no_args_is_help=True, help="Measure the desk.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(knowledge_app, name="knowledge")
 app.add_typer(models_app, name="models")
+add_model_commands(models_app)
 app.add_typer(evaluate_app, name="evaluate")
+app.command("report")(report)
 errors = Console(stderr=True)
 
 
