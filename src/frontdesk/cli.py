@@ -24,8 +24,8 @@ from frontdesk.domain.tenancy import Caller, CustomerId, KeyId, Role, Tenant, Te
 from frontdesk.errors import BadInput, FrontdeskError
 from frontdesk.rehearsal.commands import Stage, rehearse_app
 from frontdesk.settings import Settings
-from frontdesk.training.model_commands import add_to as add_model_commands
 from frontdesk.training.commands import train_app
+from frontdesk.training.model_commands import add_to as add_model_commands
 
 app = typer.Typer(name="frontdesk", no_args_is_help=True, add_completion=False, help="A self-hosted customer-support desk run by AI.")
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of a tenant.")

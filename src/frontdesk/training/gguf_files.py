@@ -11,6 +11,7 @@ import math
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,15 @@ class Update:
 
 def base_facts(base: Path) -> BaseFacts:
     """Reads the head of a base model. Raises BadInput for another kind of file or architecture."""
+    try:
+        return _base_facts(base, base.stat().st_mtime_ns)
+    except OSError as error:
+        raise BadInput(f"{base} is not there: give the GGUF file of the base model") from error
+
+
+@lru_cache(maxsize=4)
+def _base_facts(base: Path, _changed: int) -> BaseFacts:
+    # Kept: the reader takes seconds for a vocabulary.
     reader = _reader(base)
     architecture = str(_value(reader, "general.architecture", ""))
     if architecture != "llama" or _value(reader, "general.type", "model") != "model":
