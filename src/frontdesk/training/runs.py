@@ -79,8 +79,9 @@ class Place:
 class RunManager:
     """The runs of one data folder."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, *, silent_seconds: float = SILENT_SECONDS) -> None:
         self._store = store
+        self._silent = silent_seconds
         self._settings = settings
         self._runs = settings.data.resolve() / "runs"
 
@@ -150,7 +151,7 @@ class RunManager:
         """A run as it is now; one whose supervisor vanished is FAILED from here on."""
         rows = self.rows(place)
         run = await rows.get(place.folder.name)
-        if run.state in ACTIVE and run.silent_seconds is not None and run.silent_seconds > SILENT_SECONDS and not _held(place.folder):
+        if run.state in ACTIVE and run.silent_seconds is not None and run.silent_seconds > self._silent and not _held(place.folder):
             last = place.tail()
             said = f"the run vanished without a word: resume it with `frontdesk train resume {run.name}`" + (f"\n{last}" if last else "")
             await rows.move(run.name, RunState.FAILED, expected=ACTIVE, message=said)
