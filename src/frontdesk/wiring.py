@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.resources import as_file, files
 from typing import Any
 
@@ -110,6 +111,9 @@ class Office:
             states = {str(t): self._state(t) for t in self.tenants}
             ready = all(s["synced"] for s in states.values()) and not problems
             notes = [f"{t}: {c.disabled}" for t, c in self.catalogs.items() if c.disabled]
+            if self.settings.llm_url in ("", NONE, SCRIPTED):
+                off = "`translate` is off: the embedded model does not translate, so set FRONTDESK_LLM_URL to a server that does"
+                notes += [f"{t.id}: {off}" for t in self.tenants.values() if t.models.get("translate")]
             if self.local_model is not None and not self.local_model.alive:
                 notes.append("the language model is down: replies are composed from quotations until it is back")
             if not ready and not problems:
@@ -148,7 +152,9 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
         reader = Reader(embedder, encoder=await _reading_encoder(settings, embedder))
         briefings = Briefings(store=store, embedder=embedder, reader=reader, catalogs=catalogs)
         http = await stack.enter_async_context(http_client())
-        dynamic = Dynamic(store=store, embedder=embedder, http=http)
+        found = partial(_passages, library)
+        translator = partial(_translator, settings, stack, {})
+        dynamic = Dynamic(store=store, embedder=embedder, http=http, model=model, search=found, translator=translator)
         tuned = await _tuned_models(settings, store, served, model, local, stack)
         phrasing = Phrasing(model, tuned=tuned)
         desk = Desk(briefings=briefings, reader=reader, library=library, dynamic=dynamic, phrasing=phrasing, tenants=served)
@@ -279,6 +285,22 @@ async def _tuned_models(
 
     stack.push_async_callback(end)
     return tuned
+
+
+def _translator(settings: Settings, stack: AsyncExitStack, made: dict[str, ChatClient], name: str) -> LanguageModel | None:
+    """The model of that name at the tenant's model server; None with the embedded model, which does not translate."""
+    if settings.llm_url in ("", NONE, SCRIPTED):
+        return None
+    if name not in made:
+        made[name] = _chat_client(replace(settings, llm_model=name), settings.llm_url, settings.llm_key)
+        stack.push_async_callback(made[name].close)
+    return made[name]
+
+
+async def _passages(library: Library, tenant: TenantId, question: str) -> list[Mapping[str, Any]]:
+    """What a model that searches is given."""
+    hits = await library.search(tenant, question, limit=4)
+    return [{"title": h.passage.title, "text": h.passage.text[:600], "source": h.passage.source} for h in hits]
 
 
 def _chat_client(settings: Settings, url: Changing, key: Changing) -> ChatClient:

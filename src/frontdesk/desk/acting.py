@@ -13,12 +13,14 @@ from decimal import Decimal
 from typing import Any
 
 from frontdesk.desk.draft import Draft, Sentence
+from frontdesk.desk.drafting import phrased
 from frontdesk.desk.matter import Attempt, Matter, action_of, details_of, plainly
 from frontdesk.desk.telling import tell
 from frontdesk.domain.conversation import Route, ToolCall
 from frontdesk.domain.events import ToolCalled
 from frontdesk.tools.builtin import builtin_operations
 from frontdesk.tools.calling import Failure, ToolOutcome
+from frontdesk.tools.inline import Call
 from frontdesk.tools.operation import Operation
 from frontdesk.tools.rendering import money, render
 
@@ -67,7 +69,7 @@ async def act(turn: Matter, operation: Operation, values: Mapping[str, Any], wor
         turn.calls.append(done)
         return await answer(turn, operation, done.result, done, words)
     desk = turn.tools.store.for_tenant(turn.briefing.tenant.id).desk
-    actor = f"customer:{turn.caller.customer}" if turn.caller.customer else "customer:anonymous"
+    actor = f"customer:{turn.customer}" if turn.customer else "customer:anonymous"
     about = {"conversation": turn.conversation.id, "arguments": dict(values), "key": key}
     await desk.audit(actor=actor, action="tool.act", subject=operation.name, detail=about)
     outcome = await turn.box.caller.call(operation, values, turn.claims, idempotency_key=key)
@@ -106,14 +108,18 @@ async def answer(turn: Matter, operation: Operation, data: Any, call: ToolCall, 
         rendering=turn.box.rendering,
         pointing=turn.pointing,
     )
-    text = told.text
+    text, wording = await phrased(turn, operation, told, words, Call(name=call.name, arguments=call.arguments))
+    turn.events += wording
     if operation.writes:
         details = details_of(operation, call.arguments, turn.box.rendering)
         text = f"{turn.say('done', what=action_of(operation), details=f' ({details})' if details else '')} {told.text}"
-    proofs = (text, render(data, operation.response, turn.box.rendering.for_operation(operation)))
+    rendered = render(data, operation.response, turn.box.rendering.for_operation(operation))
+    proofs = (text if operation.writes else told.text, rendered)
     sentence = Sentence(text=text, proofs=proofs, factual=not operation.writes)
     return Attempt(
-        draft=Draft(route=Route.DYNAMIC, sentences=(sentence,), confidence=0.9, calls=tuple(turn.calls)), events=tuple(turn.events)
+        draft=Draft(route=Route.DYNAMIC, sentences=(sentence,), confidence=0.9, calls=tuple(turn.calls)),
+        events=tuple(turn.events),
+        value=told.value or told.text,
     )
 
 

@@ -12,6 +12,7 @@ from frontdesk.desk.asking import ask, ask_consent, call, go_on
 from frontdesk.desk.elicitation import Choices, Gathered, gather, is_telling, missing
 from frontdesk.desk.guardrails import content_words, stem
 from frontdesk.desk.intent import Intent
+from frontdesk.desk.listing import next_place, replacing, taken
 from frontdesk.desk.matter import Attempt, Matter
 from frontdesk.desk.proposing import POSSIBLE, SURE
 from frontdesk.desk.understanding import leans_on_history
@@ -19,7 +20,7 @@ from frontdesk.desk.wishes import ANYTHING, agrees_to_nothing, asks
 from frontdesk.domain.conversation import Pending, Route
 from frontdesk.domain.events import SlotRequested
 from frontdesk.tools.consent import Consent, consent, gives_up
-from frontdesk.tools.operation import Operation
+from frontdesk.tools.operation import Argument, Operation
 from frontdesk.tools.slots import kind_of
 
 
@@ -59,6 +60,11 @@ async def answered(turn: Matter, operation: Operation, pending: Pending, message
     labels = Choices(labels=pending.choices, values=pending.values or pending.choices) if pending.choices else None
     argument = operation.argument(pending.slot)
     asked = pending.slot
+    if argument is not None and argument.type == "array":
+        whole = await _answered_list(turn, operation, argument, pending, labels, message)
+        if whole is not None:
+            return whole
+        asked, labels = "", None
     if argument is not None and kind_of(argument) == "words" and asks(message):
         asked = ""
     gathered = await gather(
@@ -92,6 +98,28 @@ async def answered(turn: Matter, operation: Operation, pending: Pending, message
     )
 
 
+async def _answered_list(
+    turn: Matter, operation: Operation, argument: Argument, pending: Pending, labels: Choices | None, message: str
+) -> Attempt | None:
+    """A reply to "which ones?", or to what one of them is to be replaced by."""
+    have, words = list(pending.arguments.get(argument.name, ())), pending.words
+    place = await next_place(turn, operation, argument, pending.arguments) if argument.each else None
+    if place is not None:
+        kept = replacing(place.row, place.found, message)
+        if len(kept) > 1:
+            chosen = Choices(labels=tuple(r.described for r in kept), values=tuple(r.value for r in kept))
+            return ask(
+                turn, operation, argument, pending.arguments, words, choices=chosen, tries=pending.tries + 1, for_what=place.row.described
+            )
+        fresh = [*have, *(r.value for r in kept)] if kept else []
+    else:
+        fresh, words = taken(argument, message, labels, operation), f"{words} {message}"
+    if not fresh:
+        return None
+    values = {**pending.arguments, argument.name: fresh}
+    return await go_on(turn, operation, Gathered(values=values, fresh={argument.name: fresh}), words, tries=0)
+
+
 async def _restated(turn: Matter, operation: Operation, pending: Pending, message: str) -> bool:
     """The reply names what is to be confirmed, without a yes."""
     said = (await gather(operation, message, embedder=None, today=turn.today)).fresh
@@ -116,7 +144,7 @@ async def _switched(turn: Matter, operation: Operation, pending: Pending, messag
     """Another read that the answer fits much better than the one the desk took it for: it holds several of its values, and none of ours."""
     for choice in (await turn.box.selector.rank(message, today=turn.today))[:2]:
         other = choice.operation
-        if other.name == operation.name or other.writes or choice.score < POSSIBLE or (other.needs_customer and not turn.caller.customer):
+        if other.name == operation.name or other.writes or choice.score < POSSIBLE or (other.needs_customer and not turn.customer):
             continue
         before = await gather(other, pending.words, embedder=None, today=turn.today, known=pending.arguments)
         gathered = await gather(other, message, embedder=None, today=turn.today, known=before.values)

@@ -23,6 +23,7 @@ from frontdesk.desk.elicitation import (
     records_of,
     said_of,
 )
+from frontdesk.desk.listing import MOST_SHOWN, exactly, list_for
 from frontdesk.desk.matter import Attempt, Matter, action_of, details_of, plainly
 from frontdesk.desk.wishes import ANYTHING
 from frontdesk.domain.conversation import Pending, Route
@@ -49,6 +50,11 @@ async def go_on(turn: Matter, operation: Operation, gathered: Gathered, words: s
     if missing(operation, values):
         values.update(await _of_profile(turn, operation, values))
     for argument in missing(operation, values):
+        if argument.type == "array":
+            waits = await _list(turn, operation, argument, values, words, tries=tries)
+            if waits is not None:
+                return waits
+            continue
         found = await _by_reading(turn, operation, argument, values, words)
         if isinstance(found, Attempt):
             return found
@@ -58,15 +64,32 @@ async def go_on(turn: Matter, operation: Operation, gathered: Gathered, words: s
             return ask(turn, operation, argument, values, words, choices=found, tries=tries, lead=lead)
         values[argument.name] = found
         turn.events.append(SlotFilled(slot=argument.name, value=found, source="earlier"))
-    if operation.confirm:
+    if operation.confirm or (turn.modelled and operation.writes):
         return await ask_consent(turn, operation, values, words)
     return await call(turn, operation, values, words)
+
+
+async def _list(
+    turn: Matter, operation: Operation, argument: Argument, values: dict[str, Any], words: str, *, tries: int
+) -> Attempt | None:
+    """Fills a list as far as the words and a read give it; the question that is left, or None when it is whole."""
+    found = await list_for(turn, operation, argument, values, words)
+    if found is None:
+        return ask(turn, operation, argument, values, words, tries=tries)
+    if isinstance(found, list):
+        values[argument.name] = found
+        turn.events.append(SlotFilled(slot=argument.name, value=found, source="earlier"))
+        return None
+    begun, choices, thing = found
+    if begun:
+        values[argument.name] = begun
+    return ask(turn, operation, argument, values, words, choices=choices, tries=tries, for_what=thing)
 
 
 async def _of_profile(turn: Matter, operation: Operation, values: Mapping[str, Any]) -> dict[str, Any]:
     """What the customer's own record gives, of the same name; it is fetched once in a conversation."""
     profile = turn.box.catalog.get(str(turn.briefing.tenant.profile.get("operation", "")))
-    if profile is None or profile.writes or profile.required or profile.name == operation.name or turn.caller.customer is None:
+    if profile is None or profile.writes or profile.required or profile.name == operation.name or turn.customer is None:
         return {}
     before = next((c for c in reversed(turn.conversation.calls) if c.name == profile.name and c.error is None), None)
     data = before.result if before else (await read(turn, profile, {})).data
@@ -80,7 +103,7 @@ async def _by_reading(
 ) -> Any | Choices | Attempt | None:
     """What a read finds out about a missing argument: its value, the choices there are, or None when no read knows."""
     provider = provider_of(turn.box.catalog, operation, argument, values)
-    if provider is None or (provider.needs_customer and turn.caller.customer is None):
+    if provider is None or (provider.needs_customer and turn.customer is None):
         return None
     own = {a.name: values[a.name] for a in provider.required}
     outcome = await read(turn, provider, own)
@@ -108,11 +131,15 @@ def ask(
     choices: Choices | None = None,
     tries: int = 0,
     lead: str = "",
+    for_what: str = "",
 ) -> Attempt:
-    """One short question for one detail."""
+    """One short question for one detail; `for_what`: the one thing among several that it is about."""
     offered = choices or choices_of(argument)
     thing = said_of(argument)
-    if offered is not None and len(offered.labels) <= 12:
+    if argument.type == "array" and choices is not None:
+        shown = listed(choices.labels[:MOST_SHOWN]) + (", …" if len(choices.labels) > MOST_SHOWN else "")
+        question = turn.say("ask_each" if for_what else "ask_several", what=for_what or thing, choices=shown)
+    elif offered is not None and len(offered.labels) <= 12:
         question = turn.say("ask_choice", what=thing, choices=listed(offered.labels))
     elif argument.type == "boolean":
         question = turn.say("ask_yes_no", what=thing)
@@ -131,6 +158,7 @@ def ask(
         words=words[-600:],
         request=turn.request,
         tries=tries,
+        proposed=turn.modelled,
     )
     turn.events.append(SlotRequested(pending=pending))
     return turn.end(f"{lead} {question}".strip(), Route.ELICIT, confidence=0.8)
@@ -152,7 +180,8 @@ async def ask_consent(turn: Matter, operation: Operation, values: Mapping[str, A
     unknown = await _unknown_record(turn, operation, values)
     if unknown is not None:
         return unknown
-    question = turn.say("confirm", what=action_of(operation), details=details_of(operation, values, turn.box.rendering))
+    details = details_of(operation, values, turn.box.rendering, exactly(turn, operation, values))
+    question = turn.say("confirm", what=action_of(operation), details=details)
     pending = Pending(
         kind="confirm",
         question=question,

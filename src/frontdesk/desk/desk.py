@@ -18,6 +18,7 @@ from frontdesk.desk.faq import from_faq
 from frontdesk.desk.handoff import Category, hand_off
 from frontdesk.desk.intent import Intent
 from frontdesk.desk.knowledge import from_documents
+from frontdesk.desk.lookup import Lookup
 from frontdesk.desk.phrasing import Phrasing
 from frontdesk.desk.reading import Evidence, Question, Reader, together
 from frontdesk.desk.understanding import Part, parts_of
@@ -37,8 +38,6 @@ from frontdesk.domain.events import (
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
 from frontdesk.knowledge.library import Library
 
-PASSAGES = 12
-"""Passages that are read for one question."""
 MOST_PARTS = 3
 """Questions of one message that are answered; more are rare and make a reply unreadable."""
 OVERRULES = 0.6
@@ -111,17 +110,18 @@ class Desk:
                 async for event in _carried(briefing, taken):
                     yield event
                 return
-        decided = intent.name in ("refuse/emergency", FORGED) or _insists(conversation, message, intent)
-        if decided or await self._needs_human(briefing, message, intent):
-            async for event in self._pass_on(briefing, conversation, message, intent):
-                yield event
-            return
+        with Lookup(self._reader, self._library) as lookup:
+            decided = intent.name in ("refuse/emergency", FORGED) or _insists(conversation, message, intent)
+            if decided or await self._needs_human(briefing, lookup, message, intent):
+                async for event in self._pass_on(briefing, conversation, message, intent):
+                    yield event
+                return
 
-        answers: list[Answer] = []
-        asked = False
-        async for event in self._answer_parts(briefing, caller, conversation, message, intent, answers):
-            asked = asked or isinstance(event, SlotRequested)
-            yield event
+            answers: list[Answer] = []
+            asked = False
+            async for event in self._answer_parts(briefing, lookup, caller, conversation, message, intent, answers):
+                asked = asked or isinstance(event, SlotRequested)
+                yield event
         draft, gaps = _compose(briefing, conversation, intent, answers)
         for gap in gaps:
             yield gap
@@ -152,16 +152,24 @@ class Desk:
             yield event
 
     async def _answer_parts(
-        self, briefing: Briefing, caller: Caller, conversation: Conversation, message: str, intent: Intent, answers: list[Answer]
+        self,
+        briefing: Briefing,
+        lookup: Lookup,
+        caller: Caller,
+        conversation: Conversation,
+        message: str,
+        intent: Intent,
+        answers: list[Answer],
     ) -> AsyncGenerator[Event]:
         """Each thing that the message asks, from live data where that is what it takes, else from FAQ and documents."""
         spelt = briefing.spelling.corrected(message)
         parts = parts_of(spelt, conversation, briefing.lexicon)[:MOST_PARTS]
         yield QuestionUnderstood(parts=tuple(p.readings[0] for p in parts))
         whole: list[Answer] = []
+        await lookup.begin(briefing.tenant.id, *([spelt] if len(parts) > 1 else []), *(p.readings[0] for p in parts))
         if len(parts) > 1:
             entire = Part(text=spelt, readings=(spelt,))
-            async for event in self._look_up(briefing.tenant, briefing, entire, intent, whole):
+            async for event in self._look_up(briefing, lookup, entire, intent, whole):
                 yield event
         asked = False
         for part in parts:
@@ -172,7 +180,7 @@ class Desk:
             proposal = await self._dynamic.propose(briefing, caller, conversation, part, intent, message)
             read: list[Answer] = []
             if proposal is None or proposal.score < CERTAIN:
-                async for event in self._look_up(briefing.tenant, briefing, part, intent, read):
+                async for event in self._look_up(briefing, lookup, part, intent, read):
                     yield event
             if proposal is not None and proposal.score >= _bar(read, proposal):
                 attempt = await self._dynamic.carry_out(briefing, caller, conversation, proposal, message)
@@ -184,7 +192,7 @@ class Desk:
                     if proposal.rest and not attempt.asks:
                         other = replace(part, text=proposal.rest, readings=(proposal.rest, f"{proposal.focus} {proposal.rest}"))
                         found: list[Answer] = []
-                        async for event in self._look_up(briefing.tenant, briefing, other, intent, found):
+                        async for event in self._look_up(briefing, lookup, other, intent, found):
                             yield event
                         answers += [a for a in found if a.draft is not None]
                     continue
@@ -202,7 +210,7 @@ class Desk:
         async for event in _say(_plain(Route.HANDOFF, handed.promised, confidence=intent.confidence), handoff=True):
             yield event
 
-    async def _needs_human(self, briefing: Briefing, message: str, intent: Intent) -> bool:
+    async def _needs_human(self, briefing: Briefing, lookup: Lookup, message: str, intent: Intent) -> bool:
         """Whether the wish for a human is the matter, and not a word in a question that the sources answer."""
         if intent.route is not Route.HANDOFF:
             return False
@@ -210,34 +218,37 @@ class Desk:
             return False
         if intent.confidence >= SURE or intent.anger > 0.5 or len(guardrails.content_words(message)) < 5:
             return True
-        question = await self._reader.question(message)
-        hits = await self._library.search(briefing.tenant.id, message, limit=PASSAGES, vector=question.search)
-        ranked = await self._reader.read(question, [h.passage for h in hits], briefing.lexicon)
+        ranked = (await lookup.read(briefing.tenant.id, message, briefing.lexicon)).ranked
         return not ranked or ranked[0].probability < OVERRULES
 
     async def _look_up(
-        self, tenant: Tenant, briefing: Briefing, part: Part, intent: Intent, answers: list[Answer]
+        self, briefing: Briefing, lookup: Lookup, part: Part, intent: Intent, answers: list[Answer]
     ) -> AsyncGenerator[Event]:
         """Reads the tenant's sources (and those of the lines behind a front door) for one part of the message."""
+        tenant = briefing.tenant
         best: tuple[Question, list[Evidence]] | None = None
         for reading in part.readings:
-            question = await self._reader.question(reading)
             ranked: list[Evidence] = []
-            for line in (tenant, *(self._tenants[t] for t in tenant.lines if t in self._tenants)):
-                hits = await self._library.search(line.id, reading, limit=PASSAGES, vector=question.search)
-                if line is tenant or hits:
-                    yield PassagesRetrieved(
-                        question=reading, passages=tuple(h.passage.id for h in hits), scores=tuple(round(h.score, 4) for h in hits)
-                    )
+            lines = (tenant, *(self._tenants[t] for t in tenant.lines if t in self._tenants))
+            for line in lines:
+                await lookup.begin(line.id, reading)
+            for line in lines:
                 words = briefing if line is tenant else await self._briefings.of(line)
-                ranked += await self._reader.read(question, [h.passage for h in hits], words.lexicon)
+                found = await lookup.read(line.id, reading, words.lexicon)
+                if line is tenant or found.hits:
+                    yield PassagesRetrieved(
+                        question=reading,
+                        passages=tuple(h.passage.id for h in found.hits),
+                        scores=tuple(round(h.score, 4) for h in found.hits),
+                    )
+                ranked += found.ranked
             if tenant.lines:
                 ranked = together(ranked)
             if part.follow_up:
                 ranked = [replace(e, probability=e.probability * AGAIN) if e.unit.quote.strip() in part.told else e for e in ranked]
             ranked.sort(key=lambda e: -e.probability)
             if ranked and (best is None or ranked[0].probability > best[1][0].probability + 0.02):
-                best = question, ranked
+                best = found.question, ranked
         if best is None:
             answers.append(Answer(part=part, draft=None))
             return

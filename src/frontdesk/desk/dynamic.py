@@ -8,9 +8,10 @@ customer's own message is read for one. Keeps nothing between turns.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -21,34 +22,55 @@ from frontdesk.desk.answering import answered, confirmed
 from frontdesk.desk.asking import MOST_TRIES, go_on
 from frontdesk.desk.briefing import Briefing
 from frontdesk.desk.draft import Draft, Sentence
+from frontdesk.desk.drafting import Writer
 from frontdesk.desk.elicitation import Gathered, gather, records_of
 from frontdesk.desk.guardrails import stem
+from frontdesk.desk.identifying import identify
 from frontdesk.desk.intent import Intent
-from frontdesk.desk.matter import SIGN_IN, Attempt, Box, Matter, Proposal, Tools, plain_draft
-from frontdesk.desk.proposing import CERTAIN, LIVELY, SURE, names_another, proposed
+from frontdesk.desk.matter import IDENTIFY, SIGN_IN, Attempt, Box, Matter, Proposal, Tools, plain_draft
+from frontdesk.desk.modelled import by_model, written
+from frontdesk.desk.proposing import CERTAIN, LIVELY, SURE, built_in, names_another, proposed
 from frontdesk.desk.subjects import other_subject
 from frontdesk.desk.understanding import Part
-from frontdesk.desk.wishes import is_order
+from frontdesk.desk.wishes import asks, is_order
 from frontdesk.domain.conversation import Conversation, Pending, Route, Speaker
 from frontdesk.domain.events import SlotRequested
-from frontdesk.domain.tenancy import Caller
-from frontdesk.models.protocols import Embedder
+from frontdesk.domain.tenancy import Caller, Tenant, TenantId
+from frontdesk.models.protocols import Embedder, LanguageModel
 from frontdesk.store.store import Store
+from frontdesk.tools.addresses import without_address
+from frontdesk.tools.builtin import builtin_operations
 from frontdesk.tools.calling import ToolCaller
 from frontdesk.tools.catalog import Catalog
-from frontdesk.tools.consent import Consent, consent
+from frontdesk.tools.consent import Consent, consent, gives_up
 from frontdesk.tools.operation import Operation
 from frontdesk.tools.rendering import Rendering
 from frontdesk.tools.selection import Selector
+from frontdesk.tools.strategies import Writing, strategy
+
+Search = Callable[[TenantId, str], Awaitable[Sequence[Mapping[str, Any]]]]
+"""A tenant and a question; passages as `{"title", "text", "source"}`."""
 
 
 class Dynamic:
     """Chooses an operation, finds its arguments, asks for what is missing, calls, and says what came back."""
 
     def __init__(
-        self, *, store: Store, embedder: Embedder, http: httpx.AsyncClient, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        *,
+        store: Store,
+        embedder: Embedder,
+        http: httpx.AsyncClient,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        model: LanguageModel | None = None,
+        search: Search | None = None,
+        translator: Callable[[str], LanguageModel | None] = lambda _: None,
     ) -> None:
+        """`search`: a tenant's knowledge, for models that propose; `translator`: the model of that name, where there is one."""
         self._tools = Tools(store=store, embedder=embedder, http=http, clock=clock)
+        self._model = model
+        self._search = search
+        self._translator = translator
         self._boxes: dict[str, Box] = {}
 
     def unconnected(self, briefing: Briefing, intent: Intent) -> Draft | None:
@@ -66,20 +88,31 @@ class Dynamic:
         self, briefing: Briefing, caller: Caller, conversation: Conversation, part: Part, intent: Intent, message: str
     ) -> Proposal | None:
         """The operation that a part of a message is about, or None. Raises ModelUnavailable."""
-        if not briefing.catalog.usable or intent.name in ("refuse/injection", "refuse/emergency"):
+        if intent.name in ("refuse/injection", "refuse/emergency"):
             return None
         turn = self._turn(briefing, caller, conversation)
         foreign = names_another(turn, message)
         if foreign is not None:
             return Proposal(operation=foreign, score=1.0, text=message)
+        if turn.box.writer is not None and turn.box.writer.proposes:
+            found = await by_model(turn, turn.box.writer, message)
+            if found.operation is not None or found.heard:
+                return found.proposal
+        everyday = await built_in(turn, part)
+        if everyday is not None or not briefing.catalog.usable:
+            return everyday
         return await proposed(turn, part)
 
     async def carry_out(self, briefing: Briefing, caller: Caller, conversation: Conversation, proposal: Proposal, message: str) -> Attempt:
         """Goes as far with a proposal as is allowed and known. Raises ModelUnavailable and StoreUnavailable; an API's faults are told."""
         turn = self._turn(briefing, caller, conversation)
+        turn.events += proposal.events
+        turn.modelled = proposal.writing is not None
         refused = await self._refused(turn, proposal.operation, message)
         if refused is not None:
             return refused
+        if proposal.writing is not None:
+            return await self._written(turn, proposal, proposal.writing, message)
         gathered = Gathered(values=proposal.known)
         turn.pointing = proposal.pointing
         if not proposal.repeats:
@@ -94,19 +127,34 @@ class Dynamic:
     async def resume(self, briefing: Briefing, caller: Caller, conversation: Conversation, message: str, intent: Intent) -> Attempt | None:
         """Takes a message as the answer to the pending question; None when it is about something else."""
         pending = conversation.pending
-        operation = briefing.catalog.get(pending.operation) if pending else None
+        operation = self._box(briefing).catalog.get(pending.operation) if pending else None
         if pending is None or operation is None or intent.asks_human or intent.name.startswith(("refuse/emergency", "refuse/forged")):
             return None
         turn = self._turn(briefing, caller, conversation, request=pending.request)
+        turn.modelled = pending.proposed
         if pending.kind == SIGN_IN:
             agrees = consent(message) is Consent.YES
             return turn.sign_in(operation, pending.words) if agrees and caller.customer is None else None
+        if pending.kind == IDENTIFY:
+            return await self._identified(turn, operation, pending, message)
         refused = await self._refused(turn, operation, message)
         if refused is not None:
             return refused
         if pending.kind == "confirm":
             return await confirmed(turn, operation, pending, message)
         return await answered(turn, operation, pending, message, intent)
+
+    async def _identified(self, turn: Matter, operation: Operation, pending: Pending, message: str) -> Attempt | None:
+        """A reply to who they are; with that known, what it was asked for goes on."""
+        if gives_up(message):
+            return turn.end(turn.say("dropped"), Route.ELICIT, confidence=0.9)
+        unknown = await identify(turn, operation, pending.words, message, tries=pending.tries + 1)
+        if unknown is not None:
+            return None if asks(message) and not turn.calls else unknown
+        if operation.identifies:
+            return turn.end(turn.say("identified"), Route.DYNAMIC, confidence=0.8)
+        gathered = await gather(operation, pending.words, embedder=self._tools.embedder, today=turn.today)
+        return await go_on(turn, operation, gathered, pending.words, tries=0)
 
     def reminder(self, briefing: Briefing, pending: Pending) -> tuple[Sentence, SlotRequested] | None:
         """The open question once more, after a question in between was answered; None when it was repeated often enough."""
@@ -118,6 +166,17 @@ class Dynamic:
             return None
         said = Sentence(text=briefing.phrases.say("back_to", question=pending.question), factual=False)
         return said, SlotRequested(pending=replace(pending, tries=pending.tries + 1))
+
+    async def _written(self, turn: Matter, proposal: Proposal, writing: Writing, message: str) -> Attempt:
+        """The proposal of a model through the gates, then what the model writes around the result; each further call goes through the same."""
+
+        async def gated(operation: Operation, values: Mapping[str, Any]) -> Attempt:
+            refused = await self._refused(turn, operation, message)
+            if refused is not None:
+                return refused
+            return await go_on(turn, operation, Gathered(values=values, fresh=values), proposal.text, tries=0)
+
+        return await written(turn, proposal, writing, message, gated)
 
     def _turn(self, briefing: Briefing, caller: Caller, conversation: Conversation, *, request: str = "") -> Matter:
         asked = sum(1 for u in conversation.utterances if u.speaker is Speaker.CUSTOMER)
@@ -134,36 +193,69 @@ class Dynamic:
 
     def _box(self, briefing: Briefing) -> Box:
         known = self._boxes.get(briefing.tenant.id)
-        if known is None or known.catalog is not briefing.catalog:
+        if known is None or known.briefed is not briefing.catalog:
             rendering = Rendering(zone=ZoneInfo(briefing.tenant.timezone))
+            catalog = briefing.catalog.beside(self._built_in(briefing.tenant))
             known = Box(
-                catalog=briefing.catalog,
+                catalog=catalog,
+                briefed=briefing.catalog,
                 selector=Selector(briefing.catalog.usable, self._tools.embedder),
-                caller=ToolCaller(briefing.catalog, http=self._tools.http, rendering=rendering),
+                caller=ToolCaller(catalog, http=self._tools.http, rendering=rendering),
                 rendering=rendering,
+                writer=self._writer(briefing.tenant),
             )
             self._boxes[briefing.tenant.id] = known
         return known
 
+    def _built_in(self, tenant: Tenant) -> tuple[Operation, ...]:
+        zone, search = ZoneInfo(tenant.timezone), self._search
+        wanted = str(tenant.models.get("translate", ""))
+        return builtin_operations(
+            now=lambda: self._tools.clock().astimezone(zone),
+            hours=tenant.handoff.hours,
+            search=None if search is None else partial(search, tenant.id),
+            translator=self._translator(wanted) if wanted else None,
+        )
+
+    def _writer(self, tenant: Tenant) -> Writer | None:
+        if self._model is None:
+            return None
+        chosen = strategy(str(tenant.models.get("strategy", "inline")), self._model)
+        proposes = tenant.models.get("propose") == "model"
+        return Writer(strategy=chosen, proposes=proposes, phrases=bool(tenant.models.get("phrase", True)) and not proposes)
+
     async def _refused(self, turn: Matter, operation: Operation, message: str) -> Attempt | None:
-        """A request to sign in, or a refusal to speak of somebody else."""
+        """A request to say who one is, or a refusal to speak of somebody else."""
+        if operation.identifies:
+            unknown = None if turn.customer else await identify(turn, operation, message, message)
+            return unknown or turn.end(turn.say("identified"), Route.DYNAMIC, confidence=0.8)
         if not operation.needs_customer:
             return None
-        if turn.caller.customer is None:
-            return turn.sign_in(operation, message)
+        if turn.customer is None:
+            identifies = bool(turn.box.catalog.identifying)
+            unknown = await identify(turn, operation, message, message) if identifies else turn.sign_in(operation, message)
+            if unknown is not None:
+                return unknown
         known = turn.briefing.lexicon.frequency
-        words = _catalog_words(turn.box.catalog)
+        words = _catalog_words(turn.box.catalog) | _words_of_results(turn)
         names = " ".join(str(v) for c in turn.conversation.calls for r in records_of(c.result) for k, v in r.items() if "name" in str(k))
-        other = other_subject(message, operation, turn.claims, known_words={*known, *words}, own_names=names)
+        names += " ".join(str(v) for c in (*turn.conversation.calls, *turn.calls) for k, v in c.arguments.items() if "name" in str(k))
+        other = other_subject(without_address(message), operation, turn.claims, known_words={*known, *words}, own_names=names)
         if not other:
             return None
         await self._tools.store.for_tenant(turn.briefing.tenant.id).desk.audit(
-            actor=f"customer:{turn.caller.customer}",
+            actor=f"customer:{turn.customer}",
             action="tool.other_subject_refused",
             subject=operation.name,
             detail={"conversation": turn.conversation.id, "named": other},
         )
         return turn.end(turn.say("other_person"), Route.REFUSE, confidence=0.9)
+
+
+def _words_of_results(turn: Matter) -> set[str]:
+    """Words that the API itself used in this conversation: products and places are no people."""
+    texts = [str(c.result)[:20_000] for c in (*turn.conversation.calls[-6:], *turn.calls)]
+    return {stem(w) for t in texts for w in re.findall(r"[^\W\d_]+", t.lower())}
 
 
 def _catalog_words(catalog: Catalog) -> set[str]:

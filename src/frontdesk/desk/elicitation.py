@@ -27,7 +27,7 @@ from frontdesk.tools.understanding import SURE, Offer, corrections, extract, und
 Record = Mapping[str, Any]
 MOST_CHOICES = 8
 """Choices that are listed; more would be read by nobody."""
-_ABOUT_IDS = frozenset({"id", "ids", "ref", "reference", "no", "number", "code", "key", "nr"})
+ABOUT_IDS = frozenset({"id", "ids", "ref", "reference", "no", "number", "code", "key", "nr"})
 _BEFORE = re.compile(
     r"\b(?:before (?:that|this|it|then)|previous|prior|preceding|the one before|one (?:month|day|week|year) earlier|earlier one)\b"
 )
@@ -100,7 +100,7 @@ def is_telling(operation: Operation, name: str) -> bool:
 
 def missing(operation: Operation, values: Mapping[str, Any]) -> list[Argument]:
     """Required arguments without a value, in the order in which they are asked for: what narrows the matter down before amounts."""
-    return [a for a in operation.required if a.name not in values]
+    return [a for a in operation.required if a.name not in values or (a.each and len(values[a.name]) < len(values.get(a.each, ())))]
 
 
 def shifted(operation: Operation, text: str, call: ToolCall) -> dict[str, Any]:
@@ -156,8 +156,8 @@ def field_of(record: Record, argument: Argument) -> Any:
     for name, value in by_name.items():
         shared = len(set(name) & set(wanted))
         inside = set(name) <= set(wanted) or set(wanted) <= set(name)
-        both_ids = bool(set(name) & _ABOUT_IDS) and bool(set(wanted) & _ABOUT_IDS)
-        if (inside or (both_ids and set(name) <= _ABOUT_IDS)) and not fit(argument, value)[1]:
+        both_ids = bool(set(name) & ABOUT_IDS) and bool(set(wanted) & ABOUT_IDS)
+        if (inside or (both_ids and set(name) <= ABOUT_IDS)) and not fit(argument, value)[1]:
             close.append((shared + both_ids, value))
     close.sort(key=lambda pair: -pair[0])
     return fit(argument, close[0][1])[0] if close else None
@@ -201,9 +201,9 @@ def _fields(schema: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
 
 def _speaks_of_its_own(other: Operation, argument: Argument) -> bool:
     """A list of the customer's own records whose description names the thing that the argument identifies."""
-    things = {stem(w) for w in words_of(argument.name).split()} - {stem(w) for w in _ABOUT_IDS}
+    things = {stem(w) for w in words_of(argument.name).split()} - {stem(w) for w in ABOUT_IDS}
     said = vocabulary(other)
-    if not set(words_of(argument.name).split()) & _ABOUT_IDS:
+    if not set(words_of(argument.name).split()) & ABOUT_IDS:
         return False
     return bool(things) and other.needs_customer and kind_of(argument) == "code" and things <= said
 

@@ -215,6 +215,22 @@ def objection(sentence: str, proofs: Sequence[str]) -> str | None:
     return best or None
 
 
+def denies(text: str) -> bool:
+    """Whether a text holds a negation or a restriction."""
+    return _NEGATION.search(text) is not None
+
+
+def uncovered(sentence: str, proof: str) -> str:
+    """What of a sentence a text does not speak of: a name, or too many of its words; empty when nothing."""
+    words = set(content_words(proof))
+    for name in _names(sentence):
+        if stem(name) not in words:
+            return f"{name} stands in no source"
+    mine = content_words(sentence)
+    covered = sum(1 for w in mine if w in words) / len(mine) if mine else 1.0
+    return f"only {covered:.0%} of its words stand in the source" if covered < 0.7 else ""
+
+
 def _against(sentence: str, proof: str) -> str:
     stated = _amounts(proof)
     for key, text in _amounts(sentence).items():

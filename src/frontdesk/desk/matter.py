@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -22,7 +22,13 @@ from frontdesk.tools.catalog import Catalog
 from frontdesk.tools.operation import Operation
 from frontdesk.tools.rendering import Rendering, facts
 from frontdesk.tools.selection import Selector
+from frontdesk.tools.strategies import Writing
 
+if TYPE_CHECKING:
+    from frontdesk.desk.drafting import Writer
+
+IDENTIFY = "identify"
+"""Kind of a pending request for details by which the customer is found."""
 SIGN_IN = "sign_in"
 """Kind of a pending request to sign in; no words can answer it."""
 
@@ -46,6 +52,10 @@ class Proposal:
     """The operation of an earlier turn, with changed arguments."""
     pointing: str = ""
     """The words that say which record is meant, when the question itself is an earlier one."""
+    writing: Writing | None = None
+    """The draft in which a model proposed it; it goes on behind the result."""
+    events: tuple[Event, ...] = ()
+    """What there is to tell of how it was proposed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +64,8 @@ class Attempt:
 
     draft: Draft
     events: tuple[Event, ...] = ()
+    value: str = ""
+    """What the call returned, as the platform rendered it; empty when nothing was called, or in vain."""
 
     @property
     def asks(self) -> bool:
@@ -76,9 +88,14 @@ class Box:
     """One tenant's tools."""
 
     catalog: Catalog
+    """The tenant's operations, with the built-in ones beside them."""
+    briefed: Catalog
+    """The tenant's own, as its briefing holds them."""
     selector: Selector
     caller: ToolCaller
     rendering: Rendering
+    writer: Writer | None = None
+    """The language model, where there is one."""
 
 
 @dataclass(kw_only=True)
@@ -95,12 +112,21 @@ class Matter:
     events: list[Event] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
     pointing: str = ""
+    modelled: bool = False
+    """A model proposed it: nothing is done without a yes, whatever the document says."""
     answering: bool = False
     """The message answers something that the desk asked."""
 
     @property
     def claims(self) -> Mapping[str, Any]:
-        return verified(self.caller)
+        """Those of the verified token; without one, whom a marked operation of the tenant's own API found in this conversation."""
+        return verified(self.caller) or found_by(self.box.catalog, (*self.conversation.calls, *self.calls))
+
+    @property
+    def customer(self) -> str | None:
+        """Who is asking, as far as that is proved."""
+        known = self.claims.get("sub")
+        return str(known) if known else None
 
     def say(self, key: str, **values: str) -> str:
         return self.briefing.phrases.say(key, **values)
@@ -117,6 +143,18 @@ class Matter:
         return self.end(said, Route.ELICIT, confidence=0.9)
 
 
+def found_by(catalog: Catalog, calls: Sequence[ToolCall]) -> Mapping[str, Any]:
+    """The customer whom the first look-up that succeeded found, as a claim; empty before."""
+    for call in calls:
+        operation = catalog.get(call.name)
+        if operation is None or not operation.identifies or call.error is not None:
+            continue
+        found = call.result.get(operation.identifies) if isinstance(call.result, Mapping) else call.result
+        if isinstance(found, (str, int)) and not isinstance(found, bool) and str(found).strip():
+            return {"sub": str(found)}
+    return {}
+
+
 def action_of(operation: Operation) -> str:
     """The operation as something to do: `cancel a booking`."""
     return plainly(operation.summary[:1].lower() + operation.summary[1:])
@@ -128,10 +166,13 @@ def plainly(text: str) -> str:
     return " ".join(said.split()).rstrip(".")
 
 
-def details_of(operation: Operation, values: Mapping[str, Any], rendering: Rendering) -> str:
-    """The exact values, as they will be sent: ` (seat 9A, day 3 March 2027)`."""
+def details_of(operation: Operation, values: Mapping[str, Any], rendering: Rendering, known: Mapping[str, str] | None = None) -> str:
+    """The exact values, as they will be sent: `seat 9A, day 3 March 2027`. `known`: how a value is said, by argument; empty: not at all."""
     schema = {"properties": {a.name: {**a.schema, "description": a.description} for a in operation.askable}}
-    said = [f"{f.label[:1].lower()}{f.label[1:]} {f.text}" for f in facts(dict(values), schema, rendering.for_operation(operation))]
+    named = known or {}
+    plain = {n: v for n, v in values.items() if n not in named}
+    said = [f"{f.label[:1].lower()}{f.label[1:]} {f.text}" for f in facts(plain, schema, rendering.for_operation(operation))]
+    said += [f"{a.label} {named[a.name]}" for a in operation.askable if named.get(a.name)]
     return ", ".join(said)
 
 

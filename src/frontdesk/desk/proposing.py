@@ -14,10 +14,13 @@ from frontdesk.desk.understanding import Part, clauses_of, leans_on_history
 from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order, sentences_of, wishes
 from frontdesk.domain.conversation import Conversation, Route, Speaker, ToolCall
 from frontdesk.tools.consent import correction
+from frontdesk.tools.everyday import Everyday, everyday
+from frontdesk.tools.inline import Call
 from frontdesk.tools.operation import Operation
 from frontdesk.tools.rendering import Rendering, facts
 from frontdesk.tools.selection import Choice
 from frontdesk.tools.slots import kind_of
+from frontdesk.tools.understanding import extract
 
 POSSIBLE = 0.25
 """Score from which an operation is thought of at all."""
@@ -31,10 +34,36 @@ LIVELY = 0.42
 """Score from which a message counts as being about an operation."""
 CLOSE_RIVAL = 1.0
 """Operations this close in rank are told apart by how likely each is the matter at all."""
+BUILT_IN = 0.5
+"""Score of a question that a built-in operation can answer, and documents perhaps better."""
 CERTAIN = 0.9
 """Score from which documents are not even asked."""
 SURE = 0.8
 """Score from which a message that was meant to answer a question is taken to be about something else."""
+
+
+async def built_in(turn: Matter, part: Part) -> Proposal | None:
+    """The sum or the days that a whole part asks for; what the tenant's own operations may answer better is left to them."""
+    found = everyday(part.text, turn.today) or _translation(turn, part.text)
+    operation = turn.box.catalog.get(found.call.name) if found else None
+    if found is None or operation is None or operation.run is None:
+        return None
+    if not found.sure:
+        own = await turn.box.selector.rank(part.text, today=turn.today)
+        if own and own[0].score >= LIVELY:
+            return None
+    score = CERTAIN if found.sure else BUILT_IN
+    return Proposal(operation=operation, score=score, text=part.text, known=found.call.arguments, repeats=True)
+
+
+def _translation(turn: Matter, text: str) -> Everyday | None:
+    """What a message wants put into another language, where a model does that."""
+    asked = _TRANSLATE.search(text) if turn.box.catalog.get("translate") else None
+    if asked is None:
+        return None
+    return Everyday(
+        call=Call(name="translate", arguments={"text": asked["text"].strip(" \"'“”"), "language": asked["language"].capitalize()})
+    )
 
 
 async def proposed(turn: Matter, part: Part) -> Proposal | None:
@@ -71,7 +100,7 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
     score = max(score, CERTAIN) if best.operation.writes and score >= LIVELY else score  # an order is no question for documents
     if part.follow_up and not _was_live(turn.conversation):
         score *= LEANING
-    unsigned = best.operation.needs_customer and turn.caller.customer is None
+    unsigned = best.operation.needs_customer and turn.customer is None
     given = best.features.get("open", 0.0) == 0
     return Proposal(
         unready=unsigned or not (given or best.operation.needs_customer),
@@ -126,7 +155,10 @@ def _from_earlier(turn: Matter, operation: Operation, text: str) -> dict[str, An
     known: dict[str, Any] = {}
     points = leans_on_history(text) or _POINTS.search(text.lower()) is not None
     earlier = [c for c in turn.conversation.calls if c.error is None][-3:]
+    said = extract(operation, text, today=turn.today)
     for argument in operation.askable:
+        if argument.name in said and is_telling(operation, argument.name):
+            continue  # what the words themselves give counts more than what was last spoken of
         for call in reversed(earlier):
             records = records_of(call.result)
             index = pick_record(records, text, turn.today)
@@ -147,7 +179,7 @@ def _from_earlier(turn: Matter, operation: Operation, text: str) -> dict[str, An
 
 def names_another(turn: Matter, message: str) -> Operation | None:
     """The operation whose bound identifier the message gives, for somebody else than the signed-in customer."""
-    if turn.caller.customer is None:
+    if turn.customer is None:
         return None
     return next((o for o in turn.box.catalog.usable if o.bound and foreign_id(message, o, turn.claims)), None)
 
@@ -182,6 +214,10 @@ def _names_a_field(text: str, operation: Operation, call: ToolCall, rendering: R
     return bool(said & labels)
 
 
+_TRANSLATE = re.compile(
+    r"\b(?:translate|put)\b\W*(?P<text>.{2,900}?)\W*\b(?:in|into|to)\s+(?P<language>[A-Z][a-z]+(?: [A-Z][a-z]+)?|[a-z]{4,20})\W*$",
+    re.DOTALL,
+)
 _REPEAT = re.compile(
     r"\b(?:again|now|still|any (?:change|news|update)s?|changed|once more|re-?check|check (?:it )?again|look again|same|latest|update)\b"
 )

@@ -112,7 +112,8 @@ def other_subject(
         )
         said_own = re.search(r"\b(?:i am|i'm|my name is|this is|name:)\s+$", message[: match.start()], re.IGNORECASE)
         both = all(_is_person(m, known_words, own) for m in (match[1], match[2]))
-        if both and not signed and not said_own and match.start() > 0:
+        thing = re.search(r"\b(?:the|an?|my|this|that|these|those|both|\d+\w?)\s+$", message[: match.start()], re.IGNORECASE)
+        if both and not (signed or said_own or thing) and match.start() > 0:
             return match[0]
     for match in _ONE_NAME.finditer(message):
         if operation.needs_customer and _is_person(match[1], known_words, own):

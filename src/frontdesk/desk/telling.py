@@ -46,6 +46,10 @@ class Told:
 
     text: str
     rows: int | None = None
+    value: str = ""
+    """The one value that answers, when it is one."""
+    frames: tuple[str, ...] = ()
+    """Wordings that may lead up to that value; the desk's own is the first."""
 
 
 async def tell(
@@ -63,6 +67,8 @@ async def tell(
 
     `pointing`: the words that say which of several records is meant, when they are not the question's.
     """
+    if operation.say is not None and isinstance(data, Mapping):
+        return Told(text=operation.say(data))
     rendering = rendering.for_operation(operation)
     found = facts(data, operation.response, rendering)
     listing = _is_listing(data)
@@ -70,7 +76,8 @@ async def tell(
         return Told(text="That is done." if operation.writes else f"I find nothing for that: {_matter(operation)}.")
     if not listing:
         chosen = await _about(found, question, operation, embedder, arguments=arguments)
-        return Told(text=_sentence(chosen, arguments))
+        value, frames = _framed(chosen, arguments, own=operation.needs_customer)
+        return Told(text=_sentence(chosen, arguments), value=value, frames=frames)
     rows = records_of(data)
     if not rows:
         return Told(text=_nothing(operation, data, arguments, rendering), rows=0)
@@ -80,7 +87,8 @@ async def tell(
         if not own:
             own = facts(kept[0], {}, rendering)
         chosen = await _about([f for f in own if f.value is not None], question, operation, embedder, arguments=arguments)
-        return Told(text=_sentence(chosen, arguments), rows=len(rows))
+        value, frames = _framed(chosen, arguments, own=operation.needs_customer)
+        return Told(text=_sentence(chosen, arguments), rows=len(rows), value=value, frames=frames)
     return Told(text=await _several(found, rows, kept, question, operation, embedder, arguments), rows=len(kept))
 
 
@@ -279,6 +287,22 @@ def _sentence(chosen: Sequence[Fact], arguments: Mapping[str, Any]) -> str:
         said = [_clause(head), *said]
         joined = f"{', '.join(said[:-1])} and {said[-1]}"
     return f"{joined[:1].upper()}{joined[1:]}."
+
+
+def _framed(chosen: Sequence[Fact], arguments: Mapping[str, Any], *, own: bool) -> tuple[str, tuple[str, ...]]:
+    """The one value of an answer, and sentences that may lead up to it; nothing when it has several or reads otherwise."""
+    if not 1 <= len(chosen) <= 2 or chosen[-1].value is None or "\n" in chosen[-1].text:
+        return "", ()
+    head, fact = (chosen[0] if len(chosen) == 2 else None), chosen[-1]
+    value = fact.text.rstrip(".")
+    plain = _sentence(chosen, arguments)
+    lead = plain.removesuffix(f"{value}.").strip()
+    verb = re.search(r"\bthe (.+) (is|are)$", lead)
+    if not plain.endswith(f" {value}.") or verb is None or (head is not None and not lead.startswith("For ")):
+        return "", ()
+    what = f"{verb[1]}{f' of {_lower(head.label)} {head.text}' if head else ''}"
+    frames = [lead, f"The {what} {verb[2]}", *([f"Your {verb[1]} {verb[2]}"] if own and head is None else [])]
+    return value, tuple(dict.fromkeys(frames))
 
 
 _ADJECTIVES = frozenset(["left", "net", "gross", "due", "ready", "free", "open", "paid"])

@@ -86,6 +86,8 @@ class Pending:
     """Which of the customer's messages began the matter; part of the idempotency key of what is done in the end."""
     tries: int = 0
     """How often the question was asked in vain."""
+    proposed: bool = False
+    """The matter was proposed by a model: it acts on nothing without a plain yes."""
 
 
 @dataclass(frozen=True, kw_only=True)

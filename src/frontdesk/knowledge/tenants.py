@@ -53,7 +53,9 @@ _ALGORITHMS = (
     "HS384",
     "HS512",
 )
-_OPEN_SECTIONS = ("profile", "models", "budget", "scoring", "guardrails", "demo")
+_STRATEGIES = ("inline", "react", "native")
+_PROPOSERS = ("desk", "model")
+_OPEN_SECTIONS = ("profile", "budget", "scoring", "guardrails", "demo")
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads ten thousand pairs in half a second, the other in five
 
@@ -285,6 +287,7 @@ def _tenant(folder: Path, file: _File) -> Tenant | None:
         "tools": lambda n: tuple(_tool(file, item, folder) for item in file.sequence(n, "tools")),
         "lines": lambda n: tuple(TenantId(file.string(item, "an entry of lines")) for item in file.sequence(n, "lines")),
         "identity": lambda n: _identity(file, n),
+        "models": lambda n: _models(file, n),
         **{name: partial(_open_section, file, name) for name in _OPEN_SECTIONS},
     }
     nodes = file.mapping(root, "tenant.yaml", tuple(readers))
@@ -390,6 +393,24 @@ def _identity(file: _File, node: yaml.Node) -> Identity:
         else:
             values[name] = file.string(value, f"identity.{name}")
     return Identity(**values)
+
+
+def _models(file: _File, node: yaml.Node) -> Mapping[str, Any]:
+    nodes = file.mapping(node, "models", ("strategy", "propose", "phrase", "translate"))
+    values: dict[str, Any] = {}
+    for name, value in nodes.items():
+        if name == "phrase":
+            values[name] = file.plain(value, "models.phrase")
+            if not isinstance(values[name], bool):
+                file.blame(value, "models.phrase must be true or false; write `phrase: false` to keep the model from wording live values")
+        elif name == "translate":
+            values[name] = file.string(value, "models.translate", None, "write the name of a model at FRONTDESK_LLM_URL that translates")
+        else:
+            allowed = _STRATEGIES if name == "strategy" else _PROPOSERS
+            values[name] = file.string(value, f"models.{name}")
+            if values[name] and values[name] not in allowed:
+                file.blame(value, f"models.{name} cannot be {_shorten(values[name])!r}; {_suggest(values[name], allowed)}")
+    return values
 
 
 def _algorithm(file: _File, node: yaml.Node) -> str:

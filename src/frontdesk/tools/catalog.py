@@ -42,6 +42,11 @@ class Catalog:
         """Operations that may be called now: all, or only the built-in ones while the tenant's tools are off."""
         return tuple(o for o in self.operations if o.run is not None or not self.disabled)
 
+    @property
+    def identifying(self) -> tuple[Operation, ...]:
+        """Operations whose answer says who the customer is."""
+        return tuple(o for o in self.usable if o.identifies)
+
     def beside(self, builtin: Sequence[Operation]) -> Catalog:
         """This catalog with built-in operations added. A tenant's own operation of the same name wins."""
         taken = {o.name for o in self.operations}

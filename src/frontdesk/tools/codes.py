@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import pairwise
 
 from frontdesk.tools.lexicon import STOP, stem, words
 from frontdesk.tools.operation import Argument, words_of
@@ -35,10 +36,11 @@ def take_codes(reader: Reader) -> None:
     for argument in wanted:
         matches = [c for c in _codes(reader, argument) if is_free(reader, c.span)]
         if argument.type == "array" and matches:
-            values = list(dict.fromkeys(c.value for c in matches))
-            span = (matches[0].span[0], matches[-1].span[1])
-            reader.found[argument.name] = Extracted(value=values, span=span, confidence=min(c.confidence for c in matches))
-            reader.taken += [c.span for c in matches]
+            partner = next((a for a in wanted if a.each == argument.name and a.type == "array"), None)
+            olds, news = _paired(reader, matches) if partner is not None else (matches, [])
+            _give_list(reader, argument, olds)
+            if partner is not None and news:
+                _give_list(reader, partner, news)
         elif matches:
             siblings = [a for a in reader.operation.askable if kind_of(a) == "code"]
             best = max(
@@ -46,6 +48,37 @@ def take_codes(reader: Reader) -> None:
                 key=lambda c: c.confidence + 0.1 * affinity(reader, argument, c, siblings, [m.span for m in matches if m is not c]),
             )
             give(reader, argument, best)
+
+
+def codes_in(argument: Argument, text: str) -> list[str]:
+    """The words of a text that have the form of an argument, in their order."""
+    pattern = argument.pattern or shape_of(argument)
+    return [m[0] for m in re.finditer(r"[#\w][\w\-]*", text) if pattern and _whole(pattern, m[0])]
+
+
+def _give_list(reader: Reader, argument: Argument, matches: list[Candidate]) -> None:
+    values = list(dict.fromkeys(c.value for c in matches))
+    span = (matches[0].span[0], matches[-1].span[1])
+    reader.found[argument.name] = Extracted(value=values, span=span, confidence=min(c.confidence for c in matches))
+    reader.taken += [c.span for c in matches]
+
+
+_TURNS = re.compile(r"\b(?:for|to|into|with|by)\b|->|→")
+
+
+def _paired(reader: Reader, matches: list[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+    """What "A for B and C for D" or "A and C for B and D" gives up and gets; all of it on the first side when the words do not pair them."""
+    turns = [
+        i
+        for i, (a, b) in enumerate(pairwise(matches))
+        if _TURNS.search(reader.text[a.span[1] : b.span[0]].lower()) and b.span[0] - a.span[1] < 80
+    ]
+    half = len(matches) // 2
+    if len(matches) % 2 == 0 and turns == list(range(0, len(matches), 2)):
+        return matches[::2], matches[1::2]
+    if len(matches) % 2 == 0 and turns == [half - 1]:
+        return matches[:half], matches[half:]
+    return matches, []
 
 
 def _codes(reader: Reader, argument: Argument) -> list[Candidate]:

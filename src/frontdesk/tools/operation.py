@@ -85,6 +85,11 @@ class Argument:
         return str(self.schema.get("pattern") or self.schema.get("items", {}).get("pattern") or "")
 
     @cached_property
+    def each(self) -> str:
+        """For a list: the other list of the same operation that it gives one value for each of; empty when it stands alone."""
+        return str(self.schema.get("x-each", ""))
+
+    @cached_property
     def label(self) -> str:
         """The name in words: `spent_on` -> `spent on`."""
         return str(self.schema.get("title") or words_of(self.name)).lower()
@@ -126,7 +131,11 @@ class Operation:
     """Schema of a successful answer, references resolved; empty when the document gives none."""
     server: Server = field(default_factory=lambda: Server(url=""))
     derived: tuple[Derived, ...] = ()
+    identifies: str = ""
+    """Field of its answer that says who the customer is, for a tenant whose customers need no sign-in; empty for all other operations."""
     run: Handler | None = field(default=None, repr=False, compare=False)
+    say: Callable[[Mapping[str, Any]], str] | None = field(default=None, repr=False, compare=False)
+    """How a built-in operation's answer reads, as sentences."""
 
     @property
     def writes(self) -> bool:

@@ -13,6 +13,7 @@ from datetime import date, datetime
 from typing import Any
 
 from frontdesk.models.protocols import Embedder
+from frontdesk.tools.addresses import take_addresses
 from frontdesk.tools.amounts import take_numbers
 from frontdesk.tools.codes import take_codes, take_contacts
 from frontdesk.tools.consent import Consent, consent, correction
@@ -53,6 +54,7 @@ def extract(
     reader = Reader(operation=operation, text=text, known=known or {}, today=today, asked=asked, day_first=day_first)
     _take_offered(reader, choices)
     argument = operation.argument(asked)
+    take_addresses(reader)
     if argument is not None and kind_of(argument) == "words" and not reader.found:
         _take_words(reader)  # an answer in free words may hold numbers and days that are nobody else's
     for take in (take_codes, take_contacts, _take_days, take_choices, take_numbers, _take_flags, _take_words):
@@ -284,6 +286,8 @@ def _person(reader: Reader, argument: Argument) -> Candidate | None:
         r"\b(?i:my name is|name'?s|i am|i'm|this is|name:)\s+([^\W\d_][\w'’\-]*(?:\s+[A-Z][\w'’\-]*){0,3})",
         reader.text,
     )
+    if match is None and argument.name == reader.asked:
+        match = re.search(r"(?:^|[,.!] )([^\W\d_a-z][\w'’\-]*(?:\s+[A-Z][\w'’\-]*){1,3})(?=[,.;]|$)", reader.text)
     if match is None or (match[1][:1].islower() and "name" not in match[0].lower()):
         return None
     parts = match[1].split()

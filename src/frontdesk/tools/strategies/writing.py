@@ -7,6 +7,7 @@ is ever read for calls.
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -80,6 +81,11 @@ class Writing(ABC):
     def transcript(self) -> str:
         """All stretches joined."""
         return "".join(s.text for s in self._stretches)
+
+    @property
+    def attempted(self) -> bool:
+        """Whether the model tried to call what there is not, or in a form that cannot be read."""
+        return re.search(r"\[[A-Za-z_][\w.-]*\(|Action:|<tool_call", self.transcript) is not None
 
     @abstractmethod
     def go_on(self) -> AsyncGenerator[str | Call]:
