@@ -115,14 +115,14 @@ class CustomerSummary:
 
 def summarise(events: Iterable[Recorded], *, now: datetime | None = None, idle: timedelta = IDLE) -> Summary:
     """The summary of one conversation's events (in order). Empty conversations have one too. `now`: when it is looked at; None: later on."""
-    told = _shortened(list(events))
+    every = list(events)
+    numbers, told = turn_numbers(every), _shortened(every)
     if not told:
         nothing = Statement(text="Nothing was said.", kind="asked")
         return Summary(
             conversation=ConversationId(""), opened_at=None, turns=0, outcome=Outcome.NO_REQUEST, reason=nothing, done=(),
             ending=Statement(text="Nothing happened.", kind="outcome"), promises=(), facts=(),
         )  # fmt: skip
-    numbers = turn_numbers(told)
     row = next(iter(fold_rows(told).values()))
     ended = outcome(row, now or row.last_at + idle * 2, idle=idle)
     reading = _Reading(numbers)
@@ -137,7 +137,7 @@ def summarise(events: Iterable[Recorded], *, now: datetime | None = None, idle: 
         done=reading.what_was_done(),
         ending=reading.ending(ended),
         promises=tuple(reading.promises),
-        facts=tuple(reading.facts.values()),
+        facts=tuple(reading.facts.values())[-MOST:],
     )
 
 
@@ -328,14 +328,17 @@ class _Reading:
         return self._say(recorded, f"{verb} {what}{': ' + quoted(event.text) if event.text else ''}.", kind)
 
     def _promised(self, recorded: Recorded, text: str) -> None:
-        if any(isinstance(recorded.event, kind) for kind in (AgentReplied,)):
+        if isinstance(recorded.event, AgentReplied):
             # What was promised at the handoff was that somebody answers: somebody did.
             self.promises = [p for p in self.promises if p.kind != "handoff"]
-        for sentence in _SENTENCE.split(text[:4000]):
-            if says("promise", sentence) and "?" not in sentence:
-                kind = "handoff" if isinstance(recorded.event, HandedOff) else "promise"
-                if not any(quoted(sentence) in p.text for p in self.promises):
-                    self.promises.append(self._say(recorded, f"{quoted(sentence)}.", kind))
+        handoff = isinstance(recorded.event, HandedOff)
+        for sentence in [text] if handoff else _SENTENCE.split(text[:4000]):
+            if (
+                (handoff or says("promise", sentence))
+                and "?" not in sentence
+                and not any(quoted(sentence) in p.text for p in self.promises)
+            ):
+                self.promises.append(self._say(recorded, f"{quoted(sentence)}.", "handoff" if handoff else "promise"))
         self.promises = self.promises[-MOST:]
 
     def _say(self, recorded: Recorded, text: str, kind: str) -> Statement:
