@@ -15,7 +15,7 @@ from frontdesk.desk.briefing import Briefing, Briefings
 from frontdesk.desk.draft import Draft, Sentence
 from frontdesk.desk.dynamic import CERTAIN, LIVELY, Attempt, Dynamic, Proposal
 from frontdesk.desk.faq import from_faq
-from frontdesk.desk.handoff import Category, hand_off
+from frontdesk.desk.handoff import GIVES_UP, Category, hand_off
 from frontdesk.desk.intent import Intent
 from frontdesk.desk.knowledge import from_documents
 from frontdesk.desk.lookup import Lookup
@@ -55,8 +55,6 @@ ALONE = 0.65
 """The same for a unit on its own merit, where many alike share the chance."""
 ANGRY = 0.6
 """Anger from which a reply without a good answer would only add to it: then a human takes over."""
-GIVES_UP = 2
-"""Unanswered turns in a row after which the desk offers to pass the conversation on."""
 UNREADY = 0.65
 """How sure a tool must be where it would have to ask first and documents have an answer."""
 AT_HAND = 0.35
@@ -166,7 +164,7 @@ class Desk:
         parts = parts_of(spelt, conversation, briefing.lexicon)[:MOST_PARTS]
         yield QuestionUnderstood(parts=tuple(p.readings[0] for p in parts))
         whole: list[Answer] = []
-        await lookup.begin(briefing.tenant.id, *([spelt] if len(parts) > 1 else []), *(p.readings[0] for p in parts))
+        lookup.begin(briefing.tenant.id, *([spelt] if len(parts) > 1 else []), *(p.readings[0] for p in parts))
         if len(parts) > 1:
             entire = Part(text=spelt, readings=(spelt,))
             async for event in self._look_up(briefing, lookup, entire, intent, whole):
@@ -231,7 +229,7 @@ class Desk:
             ranked: list[Evidence] = []
             lines = (tenant, *(self._tenants[t] for t in tenant.lines if t in self._tenants))
             for line in lines:
-                await lookup.begin(line.id, reading)
+                lookup.begin(line.id, reading)
             for line in lines:
                 words = briefing if line is tenant else await self._briefings.of(line)
                 found = await lookup.read(line.id, reading, words.lexicon)

@@ -22,6 +22,10 @@ class Category(StrEnum):
     POLICY = "policy"
 
 
+GIVES_UP = 2
+"""Unanswered turns in a row after which the desk offers to pass the conversation on; who takes the offer was not helped."""
+
+
 def reach(contact: HandoffContact) -> str:
     """How the team is reached, as the end of a sentence: "by phone on 01 (Monday to Friday) or by e-mail at a@b"; empty if unknown."""
     ways = []
@@ -40,7 +44,12 @@ def promise(tenant: Tenant) -> str:
 
 
 def hand_off(tenant: Tenant, conversation: Conversation, message: str, category: Category) -> HandedOff:
-    """The event that puts a conversation into the human queue, with all that an agent needs."""
+    """The event that puts a conversation into the human queue, with all that an agent needs.
+
+    A wish for a human after repeated failure is counted as that failure.
+    """
+    if category is Category.REQUESTED and conversation.failures >= GIVES_UP:
+        category = Category.REPEATED_FAILURE
     return HandedOff(
         category=category.value,
         summary=summary(conversation, message),

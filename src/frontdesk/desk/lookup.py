@@ -16,8 +16,6 @@ from frontdesk.knowledge.library import Library
 
 PASSAGES = 12
 """Passages that are read for one question."""
-STEPS = 5
-"""Turns of the event loop until a search is on its way to the database: only then may the desk think."""
 _Key = tuple[TenantId, str]
 
 
@@ -39,19 +37,17 @@ class Lookup:
         self._searching: dict[_Key, asyncio.Task[tuple[Question, list[Hit]]]] = {}
         self._found: dict[_Key, Found] = {}
 
-    async def begin(self, tenant: TenantId, *texts: str) -> None:
-        """Searches while the desk thinks about something else. What goes wrong is raised by `read`."""
-        fresh = [text for text in dict.fromkeys(texts) if (tenant, text) not in self._searching]
-        for text in fresh:
-            task = self._searching[tenant, text] = asyncio.create_task(self._search(tenant, text))
-            task.add_done_callback(_looked_at)
-        for _ in range(STEPS if fresh else 0):
-            await asyncio.sleep(0)
+    def begin(self, tenant: TenantId, *texts: str) -> None:
+        """Searches while the desk waits for something else. What goes wrong is raised by `read`."""
+        for text in texts:
+            if (tenant, text) not in self._searching:
+                task = self._searching[tenant, text] = asyncio.create_task(self._search(tenant, text))
+                task.add_done_callback(_looked_at)
 
     async def read(self, tenant: TenantId, text: str, lexicon: Lexicon) -> Found:
         """What the tenant's sources hold for a text. Raises StoreUnavailable and ModelUnavailable."""
         if (tenant, text) not in self._found:
-            await self.begin(tenant, text)
+            self.begin(tenant, text)
             question, hits = await self._searching[tenant, text]
             ranked = await self._reader.read(question, [h.passage for h in hits], lexicon)
             self._found[tenant, text] = Found(question=question, hits=hits, ranked=ranked)

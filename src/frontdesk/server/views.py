@@ -39,7 +39,7 @@ _FOR_CUSTOMERS = (
     TurnFailed,
     TurnMerged,
 )
-_STAFF_ONLY = {"summary", "facts", "promised", "note", "reason", "arguments", "operation", "customer", "tool_calls", "idempotency_key"}
+_STAFF_ONLY = {"summary", "facts", "note", "reason", "arguments", "operation", "customer", "tool_calls", "idempotency_key"}
 
 
 class Problem(BaseModel):
