@@ -7,6 +7,7 @@ same key, and must then not act twice.
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -199,7 +200,7 @@ class InLog:
         received = MessageReceived(text=talk.lines[-1].text, channel=CHANNEL, idempotency_key=key)
         sent = ReplySent(text=said.line.text, route=_route(said.line), confidence=1.0, handoff=said.line.handoff)
         try:
-            await self._conversations.append(ConversationId(str(known)), TurnId(key), [*first, received, sent])
+            await self._conversations.append(ConversationId(str(known)), TurnId(uuid.uuid4().hex), [*first, received, sent])
         except Conflict:  # written before a crash: the message stays where it was
             customer = CustomerId(scenario.customer) if scenario.customer else None
             found = await self._conversations.reply_for(None, key=KEY, customer=customer, idempotency_key=key)

@@ -5,7 +5,6 @@ Every step of a conversation takes a `Talk` and gives another, so that a stream 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -152,8 +151,10 @@ def begin(run: str, part: Part, scenario: Scenario) -> Talk:
 
 
 def to_plain(talk: Talk) -> dict[str, Any]:
-    """The talk as JSON values."""
-    return dataclasses.asdict(talk)
+    """The talk as JSON values. Shares what it holds with the talk: to be written, not to be changed."""
+    mind = {**vars(talk.mind), "pending": [vars(act) for act in talk.mind.pending]}
+    outcome = vars(talk.outcome) if talk.outcome else None
+    return {**vars(talk), "role": vars(talk.role), "mind": mind, "lines": [vars(line) for line in talk.lines], "outcome": outcome}
 
 
 def from_plain(data: Mapping[str, Any]) -> Talk:
