@@ -195,7 +195,9 @@ async def test_a_run_whose_supervisor_vanished_is_found_failed(manager: RunManag
     await manager.delete(run.name)
 
 
-async def test_kill_9_of_the_supervisor_leaves_a_run_that_can_be_resumed(manager: RunManager, tenant: TenantId, rows: TrainingRuns, place: Place) -> None:
+async def test_kill_9_of_the_supervisor_leaves_a_run_that_can_be_resumed(
+    manager: RunManager, tenant: TenantId, rows: TrainingRuns, place: Place
+) -> None:
     script = (
         "import asyncio, sys\nfrom pathlib import Path\nfrom frontdesk.settings import load\nfrom frontdesk.store.store import Store\n"
         "from frontdesk.training.runs import Place\nfrom frontdesk.training.supervising import supervise\n"

@@ -44,7 +44,7 @@ def test_a_url_is_read_through_a_cache_that_stays_within_its_limit(folder: Path,
     size = (folder / "shard-00000.jsonl").stat().st_size
     data = Shards("memory://bucket/set", cache=cache, cache_bytes=3 * size + 20)
     assert sorted(row["n"] for row in data.epoch(0)) == list(range(103))
-    kept = [p for p in cache.rglob("*.jsonl")]
+    kept = list(cache.rglob("*.jsonl"))
     assert 1 <= len(kept) <= 3
     assert sum(p.stat().st_size for p in kept) <= 3 * size + 20
 
