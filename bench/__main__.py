@@ -48,7 +48,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "scale": Benchmark("search in a tenant of up to 100,000 passages", module("search_scale")),
     "sync": Benchmark("how fast a folder becomes searchable", module("sync_speed")),
     "selection": Benchmark("which operation a message is about, one business left out at a time", module("tools_selection")),
+    "hostile": Benchmark("1,000 calls of a hostile model and 500 persuasive dialogues, judged at the API's log", module("hostile")),
     "tools": Benchmark("what reading and calling tools costs", module("tools_speed")),
+    "rehearsal": Benchmark("a thousand rehearsed conversations; the embedded model as customer, beside the article's way", module("rehearsal")),
     "models": Benchmark("the embedded models alone and under load", module("model_threads")),
 }
 

@@ -41,6 +41,7 @@ FOLDERS = {
     "desk/prompts": "what the desk says by itself, and what the model is told",
     "desk/reading_set": "invented companies with questions and the place of each answer: what the reader learns from",
     "desk/support_set": "general utterances by route, in every tenant's router beside its own questions",
+    "rehearsal/presets": "casts, scenarios, prompts and sentences that ship with the program",
     "server/static": "the chat page and the widget, without dependencies",
     "tools/prompts": "how a model that proposes calls is told to write them",
     "store/migrations": "the schema, one numbered file per step",
