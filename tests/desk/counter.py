@@ -21,9 +21,9 @@ from frontdesk.desk.dynamic import Dynamic
 from frontdesk.desk.phrasing import Phrasing
 from frontdesk.desk.reading import Reader
 from frontdesk.desk.recording import FrontOffice
-from frontdesk.domain.conversation import ConversationId
+from frontdesk.domain.conversation import ConversationId, Pending
 from frontdesk.domain.events import Event, ReplySent
-from frontdesk.domain.tenancy import Caller, CustomerId, Identity, KeyId, Role, Tenant, TenantId, ToolSource
+from frontdesk.domain.tenancy import Caller, CustomerId, HandoffContact, Identity, KeyId, Role, Tenant, TenantId, ToolSource
 from frontdesk.errors import ModelRefused
 from frontdesk.knowledge.library import Library as Knowledge
 from frontdesk.models.protocols import ChatRequest, Embedder, LanguageModel, ModelCall
@@ -133,6 +133,12 @@ class Visit:
         assert self.conversation is not None
         return [r.event for r in await self.store.for_tenant(self.caller.tenant).conversations.events(self.conversation)]
 
+    async def pending(self) -> Pending | None:
+        """What the desk waits for now."""
+        assert self.conversation is not None
+        conversations = self.store.for_tenant(self.caller.tenant).conversations
+        return (await conversations.load(self.conversation, any_caller=True)).pending
+
     async def audit(self) -> list[str]:
         return [e.action for e in await self.store.for_tenant(self.caller.tenant).desk.audit_trail(limit=1000)]
 
@@ -163,13 +169,15 @@ async def counter(
     propose: str = "model",
     names: Sequence[str] = (),
     openapi: str = OPENAPI,
+    state: Library | None = None,
+    hours: str = "Monday to Friday 9:00-17:00",
 ) -> AsyncIterator[Counter]:
     """The counter with `models` by strategy; the routers are trained once for all of them."""
     (folder / "openapi.yaml").write_text(openapi, encoding="utf-8")
     (folder / "faq.yaml").write_text(FAQ, encoding="utf-8")
     tenant = TenantId(f"t{secrets.token_hex(6)}")
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(library())
+        api = await stack.enter_async_context(library(state))
         http = await stack.enter_async_context(http_client())
         source = ToolSource(openapi="openapi.yaml", server=api.url, bind={"member_id": "customer.id"})
         knowledge, reader = Knowledge(store, embedder), Reader(embedder)
@@ -180,6 +188,7 @@ async def counter(
                 name="Town Library",
                 tools=(source,),
                 folder=folder,
+                handoff=HandoffContact(hours=hours),
                 identity=Identity(sign_in_url="https://library.example/in"),
                 models={"strategy": name.partition("-")[0], "propose": propose},
             )

@@ -127,9 +127,9 @@ class Library:
 
 
 @asynccontextmanager
-async def library() -> AsyncIterator[Library]:
-    """A running library on a free port of this machine."""
-    state = Library()
+async def library(state: Library | None = None) -> AsyncIterator[Library]:
+    """A running library on a free port of this machine; `state`: another one to serve."""
+    state = state or Library()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -196,16 +196,24 @@ async def ask_consent(turn: Matter, operation: Operation, values: Mapping[str, A
 
 
 async def _unknown_record(turn: Matter, operation: Operation, values: Mapping[str, Any]) -> Attempt | None:
-    """What to say when the customer's own list does not hold the record that is to be acted on."""
+    """What to say when the customer's own list does not hold the record that is meant."""
     for argument in operation.required:
         if argument.name not in values or kind_of(argument) != "code" or argument.where.value != "path":
             continue
         provider = provider_of(turn.box.catalog, operation, argument, values)
-        if provider is None or not provider.needs_customer or any(c.name == provider.name for c in turn.calls):
+        if provider is None or not provider.needs_customer:
             continue
-        outcome = await read(turn, provider, {a.name: values[a.name] for a in provider.required})
-        held = [field_of(r, argument) for r in records_of(outcome.data)] if outcome.ok else []
-        if outcome.ok and values[argument.name] not in held:
+        done = next((c for c in turn.calls if c.name == provider.name and c.error is None), None)
+        outcome = None if done else await read(turn, provider, {a.name: values[a.name] for a in provider.required})
+        if outcome is not None and not outcome.ok:
+            if operation.bound:
+                continue  # the API itself holds the customer to their own records
+            return failed(turn, provider, outcome)
+        records = records_of(done.result if done else outcome.data if outcome else None)
+        held = [field_of(r, argument) for r in records]
+        if records and not any(held):
+            continue  # the answer is about something else: it cannot tell
+        if values[argument.name] not in held:
             said = turn.say("not_yours", what=f"{argument.label} {values[argument.name]}")
             return turn.end(said, Route.REFUSE, confidence=0.85)
     return None
@@ -213,6 +221,11 @@ async def _unknown_record(turn: Matter, operation: Operation, values: Mapping[st
 
 async def call(turn: Matter, operation: Operation, values: Mapping[str, Any], words: str) -> Attempt:
     """Makes the call and says what came of it."""
+    if operation.needs_customer and not operation.bound:
+        # Nothing in the call says whose record it is: the customer's own list has to.
+        unknown = await _unknown_record(turn, operation, values)
+        if unknown is not None:
+            return unknown
     try:
         if operation.writes:
             return await act(turn, operation, values, words)
