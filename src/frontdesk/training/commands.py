@@ -21,6 +21,7 @@ from rich.table import Table
 from frontdesk import settings as configuration
 from frontdesk.errors import BadInput, NotFound, TrainingFailed
 from frontdesk.settings import Settings
+from frontdesk.training.toolformer_commands import app as toolformer_app
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder for the database and runs [FRONTDESK_DATA].")]
 Tenants = Annotated[Path | None, typer.Option("--tenants", help="Folder that holds one folder per tenant [FRONTDESK_TENANTS].")]
@@ -64,6 +65,7 @@ def train_app(models: Callable[[], Models]) -> typer.Typer:
     app = typer.Typer(no_args_is_help=True, help="Train models on a company's own data.")
     get_app = typer.Typer(no_args_is_help=True, help="List things.")
     app.add_typer(get_app, name="get")
+    app.add_typer(toolformer_app, name="toolformer")
     _starting(app, models)
     _watching(app, get_app)
     return app
