@@ -22,6 +22,8 @@ from frontdesk.rehearsal.talk import Talk
 from frontdesk.store.store import Store
 
 SEED = 7
+WAIT_SECONDS = 3.0
+"""Longest wait for the model's words: people are watching."""
 
 
 async def rehearse_with(
@@ -37,7 +39,7 @@ async def rehearse_with(
                 rehearsal=Rehearsal(
                     script=script,
                     agent=DeskInProcess(front_office, name),
-                    phraser=Templates() if model is None else ModelPhraser(model),
+                    phraser=Templates() if model is None else ModelPhraser(model, seconds=WAIT_SECONDS),
                     end_state=end_state(tenant, http),
                 ),
                 rehearsals=store.for_tenant(name).rehearsals,

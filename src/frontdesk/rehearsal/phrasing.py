@@ -61,8 +61,12 @@ class Templates:
 class ModelPhraser:
     """Has a language model word each draft and checks what it wrote. `recorded` repeats what was heard in an earlier run."""
 
-    def __init__(self, model: LanguageModel, *, guided: bool = True, recorded: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, model: LanguageModel, *, guided: bool = True, recorded: Mapping[str, str] | None = None, seconds: float = MODEL_SECONDS
+    ) -> None:
+        """`seconds`: longest wait for the model's words; after it the template speaks."""
         self._model = model
+        self._seconds = seconds
         self._guided = guided
         self._recorded = recorded or {}
         self.asked = 0
@@ -82,7 +86,7 @@ class ModelPhraser:
 
     async def _written(self, request: ChatRequest) -> str:
         try:
-            async with asyncio.timeout(MODEL_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 return spoken(await complete(self._model, request))
         except (FrontdeskError, TimeoutError):
             return ""  # a customer without a model speaks by template
