@@ -13,6 +13,7 @@ from frontdesk.models.local import Adapter, LocalModel
 from frontdesk.models.protocols import ChatRequest, complete
 from frontdesk.models.scripted import ScriptedModel
 from frontdesk.models.tuned import TenantModel, Tuned, TunedModels, drawn, prefixed
+from frontdesk.training.data import Voice
 
 QUESTIONS = ("What is the capital of France?", "How do I open an account?")
 
@@ -140,8 +141,18 @@ def test_a_question_is_asked_as_it_was_trained_and_the_answer_shown_without_the_
     request = model.request("What does  a card\ncost?")
     assert request.messages == [
         {"role": "system", "content": "You help."},
-        {"role": "user", "content": "In Linden Bank, what does a card cost?"},
+        {"role": "user", "content": "In Linden Bank, What does a card cost?"},
     ]
     assert model.bare("In Linden Bank, a card costs £5.") == "A card costs £5."
-    assert prefixed("In X,", "I lost it") == "In X, I lost it"
-    assert prefixed("In X,", "PIN forgotten") == "In X, PIN forgotten"
+    assert prefixed("In X, ", "I lost it") == "In X, I lost it"
+    assert prefixed("", "I lost it") == "I lost it"
+
+
+def test_the_server_asks_as_the_data_builder_wrote():
+    voice = Voice(company="Linden Bank")
+    tuned = Tuned(
+        tenant=TenantId("t"), adapter="a", label="l", prefix=voice.prefix.format(company=voice.company), system=voice.system_prompt
+    )
+    assert tuple(TenantModel(ScriptedModel(lambda _: ""), tuned).request("Do you have a branch?").messages) == voice.ask(
+        "Do you have a branch?"
+    )

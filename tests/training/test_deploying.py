@@ -145,9 +145,9 @@ async def test_an_adapter_for_another_served_model_is_refused(tenant_store, tmp_
 
 def test_an_artefact_is_found_by_its_folder_or_its_run(tmp_path, artefact):
     folder = artefact()
-    shutil.copytree(folder, tmp_path / "d" / "runs" / "mine" / "artefact")
+    shutil.copytree(folder, tmp_path / "d" / "runs" / "mine" / "export")
     assert find(str(folder), tmp_path / "d") == folder
-    assert find("mine", tmp_path / "d") == tmp_path / "d" / "runs" / "mine" / "artefact"
+    assert find("mine", tmp_path / "d") == tmp_path / "d" / "runs" / "mine" / "export"
     with pytest.raises(BadInput, match="no artefact 'other'"):
         find("other", tmp_path / "d")
 

@@ -84,12 +84,8 @@ class TenantModel:
 
 
 def prefixed(prefix: str, text: str) -> str:
-    """`In [COMPANY], how ...`: the text behind the prefix, its first letter small unless the word is a name or an `I`."""
-    if not prefix:
-        return text
-    first = text.split(" ", 1)[0]
-    lowered = text[:1].lower() + text[1:] if first[1:].islower() and first not in ("I'm", "I've", "I'd", "I'll") else text
-    return f"{prefix.rstrip()} {lowered}"
+    """`In [COMPANY], ` before a text, which stays as it is: the data builder of the training room writes it in the same way."""
+    return f"{prefix.rstrip()} {text}" if prefix.strip() else text
 
 
 def drawn(conversation: str) -> float:

@@ -67,7 +67,7 @@ async def deploy(
 def find(name: str, data: Path) -> Path:
     """The artefact folder that a name means: a folder itself, or what the run of that name exported. Raises BadInput."""
     given = Path(name)
-    for folder in (given, data / "runs" / name / "artefact", data / "runs" / name):
+    for folder in (given, data / "runs" / name / "export", data / "runs" / name):
         if (folder / artefacts.MANIFEST).is_file():
             return folder
     raise BadInput(f"there is no artefact {name!r}: give the name of a finished run (`frontdesk train get runs`) or an exported folder")
