@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from frontdesk.analytics.grounds import Grounds, count
 from frontdesk.analytics.sentiment import Sentiment
 from frontdesk.analytics.summary import evidence, turn_numbers
 from frontdesk.analytics.words import says
@@ -35,11 +36,12 @@ from frontdesk.domain.events import (
 
 UPSET = -0.35
 """Tone of a message from which a word of understanding is due."""
-ACT = 0.1
+ACT = 0.15
 """What an act costs in certainty."""
+FEW = 8
+"""One odd figure among few says less than the share would; so many are added to those there are."""
 EASY_MESSAGES, EASY_CALLS, EASY_READING = 4, 6, 1500
 """Messages, calls and characters to read up to which nothing is lost."""
-_NUMBER = re.compile(r"(?<![\w.,])\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?<![\w,])\d+(?:\.\d+)?")
 _WORD = re.compile(r"[a-zà-ÿ]{4,}")
 _YES = re.compile(
     r"\b(yes|yeah|yep|sure|ok(ay)?|please do|go ahead|confirm\w*|proceed|correct|right|do it|sounds good|ja|oui|sí|si|agree)\b",
@@ -130,10 +132,14 @@ def _communication(talk: Talk) -> Mark:
     silent = [s for s in talk.asked if not any(t.place > s.place for t in talk.told) and not _is_reply(s.text) and not talk.of(HandedOff)]
     found += [(0.5, "a message got no reply", talk.show(s.place, s.text)) for s in silent[:1]]
     found += [(0.25, "a reply repeats the one before", talk.show(b.place, b.text)) for a, b in pairwise(talk.told) if _same(a.text, b.text)]
-    read = sum(len(t.text) for t in talk.told) / max(1, len(talk.requests))
+    read = sum(len(t.text) for t in talk.told)
     if read > EASY_READING:
         found.append(
-            (min(0.3, 0.1 * (read / EASY_READING - 1)), "the customer has much to read", talk.show(talk.told[-1].place, talk.told[-1].text))
+            (
+                min(0.4, 0.15 * (read / EASY_READING - 1)),
+                "the customer has much to read",
+                talk.show(talk.told[-1].place, talk.told[-1].text),
+            )
         )
     found += [
         (0.4, "a reply blames the customer", talk.show(t.place, w))
@@ -193,38 +199,33 @@ def _forward_motion(talk: Talk) -> Mark:
 
 
 def _accuracy(talk: Talk) -> Mark:
-    known: set[str] = set()
-    sums: set[float] = set()
-    found: list[tuple[float, str, Evidence]] = []
-    figures = wrong = 0
+    grounds = Grounds()
+    found: list[tuple[str, Evidence]] = []
+    figures = 0
     for i, recorded in enumerate(talk.events):
         event = recorded.event
         if isinstance(event, ToolCalled) and event.writes and event.call.error is None:
-            for name, value in _leaves(event.call.arguments):
-                if len(value) > 2 and any(c.isdigit() for c in value) and not _holds(known, sums, value):
-                    figures, wrong = figures + 1, wrong + 1
-                    found.append((0.0, f"{name} of {event.call.name} comes from nowhere", talk.show(i, value)))
+            given = [(n, v) for n, v in _leaves(event.call.arguments) if len(v) > 2 and any(c.isdigit() for c in v)]
+            figures += len(given)
+            found += [(f"{n} of {event.call.name} comes from nowhere", talk.show(i, v)) for n, v in given if not grounds.holds_code(v)]
+        if isinstance(event, ReplySent):
+            for held in (*(c.quote for c in event.citations), *(json.dumps(c.result, default=str) for c in event.tool_calls)):
+                grounds.learn(held)
         if isinstance(event, ReplySent | AgentReplied):
-            for number in _NUMBER.findall(event.text):
-                if len(number) < 2:
-                    continue
-                figures += 1
-                if not _holds(known | _own(event), sums, number):
-                    wrong += 1
-                    found.append((0.0, "a figure stands in no source", talk.show(i, _around(event.text, number))))
-        if not isinstance(event, ReplySent | AgentReplied | DraftRejected):
-            _learn(known, sums, evidence(event))
-        elif isinstance(event, ReplySent):
-            known |= _own(event)
+            figures += count(event.text)
+            found += [("a figure stands in no source", talk.show(i, _around(event.text, n))) for n in grounds.unheld(event.text)]
+        elif not isinstance(event, DraftRejected):
+            grounds.learn(evidence(event))
     if not figures:
         return Mark(name="accuracy", value=None, reason="No figure was given.")
-    share = 1 - wrong / figures
-    reasons = sorted({r for _, r, _ in found})
+    reasons = sorted({reason for reason, _ in found})
     return Mark(
         name="accuracy",
-        value=round(share, 3),
-        reason=f"{figures - wrong} of {figures} figures have a source" + (f": {'; '.join(reasons[:3])}" if reasons else "") + ".",
-        evidence=tuple(e for *_, e in found[:4]),
+        value=round(max(0.0, 1 - len(found) / (figures + FEW)), 3),
+        reason=f"{max(0, figures - len(found))} of {figures} figures have a source"
+        + (f": {'; '.join(reasons[:3])}" if reasons else "")
+        + ".",
+        evidence=tuple(e for _, e in found[:4]),
     )
 
 
@@ -259,6 +260,8 @@ def _empathy(talk: Talk) -> Mark:
 def _closing(talk: Talk) -> Mark:
     if not talk.told:
         return Mark(name="closing", value=None, reason="Nobody answered.")
+    if talk.of(HandedOff) and talk.of(HandedOff)[-1] > talk.said[-1].place - 3:
+        return Mark(name="closing", value=None, reason="It went on with people.")
     last = talk.told[-1]
     found: list[tuple[float, str, Evidence]] = []
     if talk.asked and talk.asked[-1].place > last.place and not _is_reply(talk.asked[-1].text):
@@ -315,33 +318,6 @@ def _same(a: str, b: str) -> bool:
 def _alike(a: str, b: str) -> float:
     one, two = set(_WORD.findall(a.lower())), set(_WORD.findall(b.lower()))
     return len(one & two) / max(1, min(len(one), len(two))) if min(len(one), len(two)) > 2 else 0.0
-
-
-def _learn(known: set[str], sums: set[float], text: str) -> None:
-    numbers = _NUMBER.findall(text)
-    known.update(n.replace(",", "") for n in numbers)
-    known.update(w.casefold() for w in re.findall(r"[\w@.+-]*\d[\w@.+-]*", text))
-    for a, b in pairwise([float(n.replace(",", "")) for n in numbers[:400] if len(n) < 12]):
-        sums.update((round(a + b, 2), round(a - b, 2), round(b - a, 2), round(a * b, 2)))
-
-
-def _own(event: ReplySent | AgentReplied) -> set[str]:
-    """Figures that a reply brings its own proof for: quotations and results."""
-    if isinstance(event, AgentReplied):
-        return set()
-    held = " ".join([*(c.quote for c in event.citations), *(json.dumps(c.result, default=str) for c in event.tool_calls)])
-    return {n.replace(",", "") for n in _NUMBER.findall(held)}
-
-
-def _holds(known: set[str], sums: set[float], value: str) -> bool:
-    bare = value.replace(",", "").casefold()
-    if bare in known or bare.rstrip("0").rstrip(".") in known or bare.lstrip("0") in known:
-        return True
-    try:
-        number = float(bare)
-    except ValueError:
-        return any(bare in word or word in bare for word in known if len(word) > 3)
-    return number in sums or f"{number:g}" in known or f"{number:.1f}" in known or f"{number:.2f}" in known
 
 
 def _leaves(value: Any, name: str = "") -> list[tuple[str, str]]:

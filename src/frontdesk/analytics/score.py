@@ -98,9 +98,9 @@ VERSION = 1
 WEIGHTS: Mapping[str, float] = {
     "communication": 1.0,
     "question_handling": 2.0,
-    "forward_motion": 2.0,
+    "forward_motion": 3.0,
     "accuracy": 2.0,
-    "policy": 2.0,
+    "policy": 3.0,
     "empathy": 1.0,
     "closing": 0.5,
 }
