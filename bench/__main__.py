@@ -51,6 +51,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "hostile": Benchmark("1,000 calls of a hostile model and 500 persuasive dialogues, judged at the API's log", module("hostile")),
     "tools": Benchmark("what reading and calling tools costs", module("tools_speed")),
     "rehearsal": Benchmark("a thousand rehearsed conversations; the embedded model as customer, beside the article's way", module("rehearsal")),
+    "tau": Benchmark("an outside test: a shop's tasks by a scripted customer, and its policy under pressure", on_data("tau_retail"), public_data=True),
     "models": Benchmark("the embedded models alone and under load", module("model_threads")),
 }
 

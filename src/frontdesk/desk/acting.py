@@ -68,6 +68,9 @@ async def act(turn: Matter, operation: Operation, values: Mapping[str, Any], wor
     if done is not None and done.error is None:
         turn.calls.append(done)
         return await answer(turn, operation, done.result, done, words)
+    before = await begun_before(turn, operation, values)
+    if before is not None:
+        return before
     desk = turn.tools.store.for_tenant(turn.briefing.tenant.id).desk
     actor = f"customer:{turn.customer}" if turn.customer else "customer:anonymous"
     about = {"conversation": turn.conversation.id, "arguments": dict(values), "key": key}
@@ -79,6 +82,26 @@ async def act(turn: Matter, operation: Operation, values: Mapping[str, Any], wor
     if not outcome.ok:
         return failed(turn, operation, outcome)
     return await answer(turn, operation, outcome.data, outcome.call, words)
+
+
+async def begun_before(turn: Matter, operation: Operation, values: Mapping[str, Any]) -> Attempt | None:
+    """What to say when this very act was begun already and its answer was lost, by a crash or a customer who left; None when it was not.
+
+    It is never made a second time: not every API keeps its promise about idempotency keys.
+    """
+    key = idempotency_key(turn.conversation.id, turn.request, operation.name, values)
+    if key in turn.conversation.acted:
+        return None
+    outcomes = await turn.tools.store.for_tenant(turn.briefing.tenant.id).desk.act_outcomes(key)
+    if not outcomes:
+        return None
+    if outcomes[-1] == "done":
+        details = details_of(operation, values, turn.box.rendering)
+        said = turn.say("done", what=action_of(operation), details=f" ({details})" if details else "")
+        return turn.end(said, Route.DYNAMIC, confidence=0.9)
+    if outcomes[-1] == "" or outcomes[-1] in _UNSURE:
+        return turn.end(turn.say("act_unsure"), Route.DYNAMIC, confidence=0.5)
+    return None  # it ended in a refusal: nothing was changed
 
 
 def failed(turn: Matter, operation: Operation, outcome: ToolOutcome) -> Attempt:

@@ -53,17 +53,18 @@ async def answered(turn: Matter, operation: Operation, pending: Pending, message
     """A reply to a question for a detail."""
     if ANYTHING.search(message.lower()) and not missing(operation, pending.arguments) and not operation.writes:
         return await call(turn, operation, pending.arguments, f"{pending.words} {message}")
-    refuses = consent(message) is Consent.NO and not any(c.isdigit() for c in message) and not _is_flag(operation, pending.slot)
-    if gives_up(message) or refuses:
+    argument = operation.argument(pending.slot)
+    many = argument is not None and argument.type == "array"
+    leaves = _leaves(operation, pending, message)
+    if leaves and not many:  # "the one with no light" leaves nothing
         return turn.end(turn.say("dropped"), Route.ELICIT, confidence=0.9)
     turn.answering = True
     labels = Choices(labels=pending.choices, values=pending.values or pending.choices) if pending.choices else None
-    argument = operation.argument(pending.slot)
     asked = pending.slot
-    if argument is not None and argument.type == "array":
+    if argument is not None and many:
         whole = await _answered_list(turn, operation, argument, pending, labels, message)
-        if whole is not None:
-            return whole
+        if whole is not None or leaves:
+            return whole or turn.end(turn.say("dropped"), Route.ELICIT, confidence=0.9)
         asked, labels = "", None
     if argument is not None and kind_of(argument) == "words" and asks(message):
         asked = ""
@@ -163,6 +164,18 @@ async def _elsewhere(turn: Matter, operation: Operation, message: str) -> bool:
 
 def _is_courtesy(intent: Intent) -> bool:
     return intent.route is Route.SMALLTALK and intent.confidence >= SURE
+
+
+def _leaves(operation: Operation, pending: Pending, message: str) -> bool:
+    """The customer wants no more of the matter; a choice that was offered and sounds like it ("no longer needed") is an answer."""
+    if any(_plain(label) in _plain(message) for label in pending.choices):
+        return False
+    refuses = consent(message) is Consent.NO and not any(c.isdigit() for c in message) and not _is_flag(operation, pending.slot)
+    return gives_up(message) or refuses
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def _is_flag(operation: Operation, name: str) -> bool:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 
-from frontdesk.desk.acting import idempotency_key
+from frontdesk.desk.acting import begun_before, idempotency_key
 from frontdesk.desk.answering import answered, confirmed
 from frontdesk.desk.asking import MOST_TRIES, go_on
 from frontdesk.desk.briefing import Briefing
@@ -132,6 +132,10 @@ class Dynamic:
             return None
         turn = self._turn(briefing, caller, conversation, request=pending.request)
         turn.modelled = pending.proposed
+        if pending.kind == "confirm" and consent(message, stated=pending.question) is Consent.YES:
+            before = await begun_before(turn, operation, pending.arguments)
+            if before is not None:
+                return before  # a turn that a crash cut off is finished without the customer's token: what was done is told all the same
         if pending.kind == SIGN_IN:
             agrees = consent(message) is Consent.YES
             return turn.sign_in(operation, pending.words) if agrees and caller.customer is None else None

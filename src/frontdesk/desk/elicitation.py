@@ -167,7 +167,12 @@ def provider_of(catalog: Catalog, operation: Operation, argument: Argument, valu
     """The read that can find an argument's value out: one that its description names, the list above it in the path, or one that returns it."""
     best: tuple[int, Operation] | None = None
     for other in catalog.usable:
-        if other.name == operation.name or other.writes or other.run is not None or any(a.name not in values for a in other.required):
+        if (
+            other.name == operation.name
+            or other.writes
+            or other.run is not None
+            or any(a.name not in values or a.name == argument.name for a in other.required)
+        ):
             continue
         fitness = _provides(other, operation, argument)
         if other.needs_customer and not operation.needs_customer and fitness in (2, 3):

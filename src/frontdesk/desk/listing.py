@@ -16,7 +16,7 @@ from frontdesk.desk.elicitation import Choices, Record, field_of, label_of, prov
 from frontdesk.desk.matter import Matter
 from frontdesk.tools.codes import codes_in
 from frontdesk.tools.lexicon import STOP, stem
-from frontdesk.tools.operation import Argument, Operation, words_of
+from frontdesk.tools.operation import Argument, Operation, Place, words_of
 from frontdesk.tools.slots import vocabulary
 
 MOST_SHOWN = 6
@@ -128,7 +128,7 @@ def exactly(turn: Matter, operation: Operation, values: Mapping[str, Any]) -> di
 
 
 def _chosen(operation: Operation) -> set[str]:
-    return {a.name for a in operation.askable if a.type == "array" or words_of(a.name).split()[-1:] == ["id"]}
+    return {a.name for a in operation.askable if a.type == "array" or (words_of(a.name).split()[-1:] == ["id"] and a.where is not Place.PATH)}
 
 
 def _known(turn: Matter, value: Any) -> str:

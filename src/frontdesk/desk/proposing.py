@@ -11,7 +11,7 @@ from frontdesk.desk.guardrails import content_words
 from frontdesk.desk.matter import Matter, Proposal
 from frontdesk.desk.subjects import foreign_id
 from frontdesk.desk.understanding import Part, clauses_of, leans_on_history
-from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order, sentences_of, wishes
+from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order, order_heads, sentences_of, wishes
 from frontdesk.domain.conversation import Conversation, Route, Speaker, ToolCall
 from frontdesk.tools.consent import correction
 from frontdesk.tools.everyday import Everyday, everyday
@@ -84,12 +84,13 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
     orders = (is_order(part.text) or is_order(text)) and not idle
     best: Choice | None = None
     focus = ""
-    for said in sentences_of(text):
+    for said in (*sentences_of(text), *order_heads(text)):
         ranked = await turn.box.selector.rank(said, today=turn.today)
+        ranked = [c for c in ranked if not c.operation.identifies] if turn.customer or best is not None else ranked
         ranked = [c for c in ranked if not c.operation.writes or orders or (not idle and wishes(part.text, c))]
         close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
         found = max(close, key=lambda c: c.score, default=None)
-        if found is not None and (best is None or found.score > best.score):
+        if found is not None and (best is None or found.score > best.score or (best.operation.identifies and found.score >= POSSIBLE)):
             best, focus = found, said if said != text else ""
     if best is None or best.score < POSSIBLE:
         return None

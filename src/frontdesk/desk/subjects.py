@@ -8,6 +8,7 @@ from typing import Any
 
 from frontdesk.desk.guardrails import stem
 from frontdesk.tools.calling import claim_of
+from frontdesk.tools.lexicon import words
 from frontdesk.tools.operation import Operation
 
 _RELATIONS = (
@@ -26,6 +27,12 @@ _OF_RELATION = re.compile(
 _POSSESSIVE = re.compile(r"\b([^\W\d_]{3,})['’]s\s+(?:\w+\s+)?[^\W\d_]{3,}")
 _FULL_NAME = re.compile(r"\b([A-Z][a-zà-ÿ'’-]+)\s+([A-Z][a-zà-ÿ'’-]+)\b")
 _ONE_NAME = re.compile(r"\b(?:does|did|has|is|for|of|about|belongs? to)\s+([A-Z][a-zà-ÿ]{2,})\b(?!\s+(?:[A-Z]|\d))")
+_BEFORE_PEOPLE = words(
+    "for of about from by to me us is does did has had have was are were named called and or as on whose customer client user member "
+    "patient guest mr mrs ms miss dr sir lady show give tell cancel check see get find look lookup up change update send read what that if when "
+    "account where how much many belongs booked name dear hi hello with than not but because while since name's"
+)
+"""Words behind which two capitalised words may well be a person; behind others they are what is spoken of."""
 _NO_NAMES = frozenset(
     [
         "what",
@@ -113,7 +120,9 @@ def other_subject(
         said_own = re.search(r"\b(?:i am|i'm|my name is|this is|name:)\s+$", message[: match.start()], re.IGNORECASE)
         both = all(_is_person(m, known_words, own) for m in (match[1], match[2]))
         thing = re.search(r"\b(?:the|an?|my|this|that|these|those|both|\d+\w?)\s+$", message[: match.start()], re.IGNORECASE)
-        if both and not (signed or said_own or thing) and match.start() > 0:
+        before = re.search(r"(\w+)\s+$", message[: match.start()])
+        named = before is None or before[1].lower() in _BEFORE_PEOPLE
+        if both and named and not (signed or said_own or thing) and match.start() > 0:
             return match[0]
     for match in _ONE_NAME.finditer(message):
         if operation.needs_customer and _is_person(match[1], known_words, own):

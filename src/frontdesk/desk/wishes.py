@@ -32,6 +32,18 @@ def sentences_of(text: str) -> list[str]:
     return [text, *(wants or found)[:6]] if len(found) > 1 else [text]
 
 
+def order_heads(text: str) -> list[str]:
+    """What a long order orders, without the particulars: "I want to swap the lamp for one in oak and brass" -> "I want to swap the lamp"."""
+    found = []
+    for clause in re.split(r"[,.;!]\s+|\b(?:and|but|so)\b", text):
+        words = clause.split()
+        if len(words) < LONG_ORDER or not _orders(clause):
+            continue
+        cut = next((i for i, w in enumerate(words) if i >= LEAST_HEAD and w.lower() in _PARTICULARS), LONG_ORDER)
+        found.append(" ".join(words[:cut]).strip(" ,"))
+    return found[:3]
+
+
 def asks(message: str) -> bool:
     said = message.lower().strip()
     return said.endswith("?") or _ASKING.match(said) is not None
@@ -54,6 +66,10 @@ def agrees_to_nothing(text: str) -> bool:
     return re.match(r"^\W*(?:yes|yeah|yep|yup|sure|i confirm|confirmed?|i agree|agreed|go ahead|do it)\b", text.lower()) is not None
 
 
+LONG_ORDER = 9
+"""Words from which an order is also read without its particulars."""
+LEAST_HEAD = 5
+_PARTICULARS = frozenset(["for", "with", "from", "because", "since", "as", "instead", "into", "using", "in", "(", "by"])
 _SHOWS = frozenset(
     [
         "show",
