@@ -392,7 +392,7 @@ def _cut_curves(path: Path, step: int, epochs: int) -> None:
     if path.is_file():
         rows = []
         for line in path.read_text(encoding="utf-8").splitlines():
-            with_kind = json.loads(line) if line.endswith("}") else {"kind": "cut"}
+            with_kind: dict[str, Any] = json.loads(line) if line.endswith("}") else {"kind": "cut"}
             if (with_kind["kind"] == "step" and with_kind["step"] <= step) or (
                 with_kind["kind"] == "epoch" and with_kind["epoch"] <= epochs
             ):

@@ -164,6 +164,23 @@ class Learner:
         mask.masked_fill_(~seen[:, None], torch.finfo(self.dtype).min)
         return inputs.to(self.device), positions.to(self.device), mask.to(self.device)
 
+    @property
+    def hidden(self) -> int:
+        """Width of a state."""
+        return int(self._head.weight.shape[1])
+
+    def last_states(self, texts: Sequence[str], *, tokens: int) -> torch.Tensor:
+        """The state at the last token of each text, (len(texts), hidden), with its graph; texts keep their first `tokens` and their end."""
+        rows = [self.tokenise(t) for t in texts]
+        rows = [r if len(r) <= tokens else [*r[: tokens - 4], *r[-4:]] for r in rows]
+        longest = max(len(r) for r in rows)
+        inputs = torch.zeros(len(rows), longest, dtype=torch.long)
+        for place, row in enumerate(rows):
+            inputs[place, : len(row)] = torch.tensor(row)
+        states = self._inner(input_ids=inputs.to(self.device), use_cache=False).last_hidden_state
+        last: torch.Tensor = states[torch.arange(len(rows)), torch.tensor([len(r) - 1 for r in rows])]
+        return last
+
     # --- replies ---
 
     def reply(self, prompts: Sequence[str], *, tokens: int = 96) -> list[str]:

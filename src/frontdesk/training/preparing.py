@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from frontdesk.domain.conversation import ConversationId
 from frontdesk.domain.events import HandedOff
 from frontdesk.domain.tenancy import Tenant
 from frontdesk.errors import BadInput
@@ -53,7 +52,7 @@ def load(folder: Path) -> tuple[list[Example], Voice, Mapping[str, Any]]:
 
 async def prepare(run: RunFile, settings: Settings, *, store: Store | None = None, model: LanguageModel | None = None) -> Prepared:
     """The examples of a run and their report. `store`: for `data.log`; `model`: for `data.by_model`. Raises BadInput and Unavailable."""
-    tenant = _tenant(run, settings)
+    tenant = tenant_of(run, settings)
     company = tenant.name if tenant else run.name
     voice = Voice(company=company, system=run.data.system, prefix=run.data.prefix, prefix_answers=run.data.prefix_answers)
     examples: list[Example] = []
@@ -77,7 +76,7 @@ async def conversations(store: Store, tenant: Tenant, *, limit: int = 0) -> list
     kept = store.for_tenant(tenant.id).conversations
     found: list[Example] = []
     for row in await kept.list(limit=limit or 10_000):
-        id_ = ConversationId(row.id)
+        id_ = row.conversation_id
         summaries = [r.event.summary for r in await kept.events(id_, limit=10_000) if isinstance(r.event, HandedOff)]
         found += from_conversation(await kept.load(id_, any_caller=True), tenant, summary=summaries[-1] if summaries else "")
     return _divided(found)
@@ -103,7 +102,8 @@ async def _faq(run: RunFile, tenant: Tenant, voice: Voice, model: LanguageModel 
     )
 
 
-def _tenant(run: RunFile, settings: Settings) -> Tenant | None:
+def tenant_of(run: RunFile, settings: Settings) -> Tenant | None:
+    """The tenant that a run names, by its folder or its id. Raises BadInput when there is none of that id."""
     if run.data.faq:
         return load_tenant(run.path(run.data.faq))
     if not run.tenant:

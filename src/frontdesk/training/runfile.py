@@ -150,7 +150,7 @@ def parse(text: str, place: str, overrides: Sequence[str] = (), *, folder: str =
         _override(values, lines, override, problems)
     if not isinstance(values, dict):
         raise BadInput(f"{place}:1: holds no run; write `name`, `recipe`, `model` and what else is needed as `key: value` lines")
-    run = _build(RunFile, values, _Blame(place, lines, problems), ())
+    run: RunFile | None = _build(RunFile, values, _Blame(place, lines, problems), ())
     if run is not None and not problems:
         _consistent(run, _Blame(place, lines, problems))
     if problems or run is None:
@@ -162,7 +162,7 @@ def parse(text: str, place: str, overrides: Sequence[str] = (), *, folder: str =
 def from_json(values: Mapping[str, Any]) -> RunFile:
     """What `to_json` wrote."""
     problems: list[str] = []
-    run = _build(RunFile, dict(values), _Blame("run", {}, problems), ())
+    run: RunFile | None = _build(RunFile, dict(values), _Blame("run", {}, problems), ())
     if run is None or problems:
         raise BadInput("\n".join(problems) or "the stored run cannot be read")
     return run

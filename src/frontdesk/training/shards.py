@@ -163,7 +163,7 @@ class _Place:
                     f"{self.local / name} cannot be read ({error.strerror}): give a folder that holds an index.json and its shards"
                 ) from None
         try:
-            import fsspec
+            import fsspec  # type: ignore[import-untyped]
         except ImportError:
             raise BadInput(
                 f"{self.url} needs fsspec and its package for that scheme: install `frontdesk[train]`, or copy the data here"

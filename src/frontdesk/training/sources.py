@@ -130,7 +130,7 @@ def _file(path: Path) -> Iterator[Mapping[str, Any]]:
             with path.open(encoding="utf-8", newline="") as file:
                 yield from csv.DictReader(file)
         else:
-            from pyarrow import parquet
+            from pyarrow import parquet  # type: ignore[import-not-found]
 
             for batch in parquet.ParquetFile(path).iter_batches():
                 yield from batch.to_pylist()

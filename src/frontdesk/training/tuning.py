@@ -66,7 +66,7 @@ async def tune(desk: Desk) -> None:
         raise Stopped
     evaluation = await _judge(desk, template, outcome, examples, voice, told, needed)
     _write_report(desk.folder, run.to_json(), outcome, evaluation, told)
-    sys_write(desk, evaluation)
+    _tell(desk, evaluation)
     _export(desk, template, voice, told, evaluation, base)
     desk.say("done")
 
@@ -137,7 +137,7 @@ async def _judge(
     return await judge.judge(desk.run.gates, cost=cost, epochs=epochs, data=counts)
 
 
-def sys_write(desk: Desk, evaluation: Evaluation) -> None:
+def _tell(desk: Desk, evaluation: Evaluation) -> None:
     """The verdict into the log."""
     for side in evaluation.sides:
         desk.say(f"{side.name}: recall {side.recall:.3f}, complete {side.complete:.3f} ({side.questions} questions)")
