@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
+from fastapi import FastAPI
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from watchfiles import awatch
@@ -18,18 +19,22 @@ from watchfiles import awatch
 from frontdesk import wiring
 from frontdesk.cli_output import show_reply
 from frontdesk.domain.events import ReplySent
+from frontdesk.domain.staff import StaffRole
 from frontdesk.domain.tenancy import Caller, KeyId, Role, TenantId
-from frontdesk.errors import FrontdeskError
+from frontdesk.errors import Conflict, FrontdeskError
 from frontdesk.knowledge.tenants import load_tenants
 from frontdesk.server.app import create_app
 from frontdesk.server.example_api import example_api
 from frontdesk.server.logging_setup import configure
 from frontdesk.server.serving import bind, serving
 from frontdesk.settings import Settings
+from frontdesk.store.staff import hashed, one_time_password
 
 log = logging.getLogger(__name__)
 
 DEMO_QUESTIONS = 3
+DEMO_NAME = "demo"
+"""Account of a demonstration's operator."""
 REHEARSED = 12
 """Conversations of a demonstration's rehearsal."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
@@ -85,6 +90,7 @@ async def _serve(settings: Settings, listening: socket.socket, *, demo: bool = F
         if demo:
             await office.open_demo()
         app = create_app(office)
+        password = await _with_console(office, app, demo=demo)
         async with (
             example_api(settings.tenants if demo else None),
             serving(app, listening) as url,
@@ -94,9 +100,26 @@ async def _serve(settings: Settings, listening: socket.socket, *, demo: bool = F
                 group.create_task(_watch(office))
             group.create_task(app.state.desk.analytics.run())
             await _prepare(office, console, url, demo=demo)
+            console.print(f"the console is at {url}/console" + (f": sign in as demo with {password}" if demo else ""), highlight=False, soft_wrap=True)
             if demo:
                 group.create_task(_rehearse(office, console, url))
             await _look_after(office)
+
+
+async def _with_console(office: wiring.Office, app: FastAPI, *, demo: bool) -> str:
+    """Mounts the console; in a demonstration with an account whose password is new with each start."""
+    from frontdesk.console.mounting import mount  # its component framework takes a second to load
+
+    mount(app, office, demo=demo)
+    if not demo:
+        return ""
+    password = one_time_password()
+    kept = await asyncio.to_thread(hashed, password)
+    try:
+        await office.store.staff.add(DEMO_NAME, StaffRole.OPERATOR, password=kept, must_change=False)
+    except Conflict:
+        await office.store.staff.set_password(DEMO_NAME, kept)
+    return password
 
 
 async def _prepare(office: wiring.Office, console: Console, url: str, *, demo: bool) -> None:

@@ -67,6 +67,7 @@ class Settings:
     burst_seconds: float = field(
         default=0.8, metadata={"help": "Messages of one conversation that come within this time get one reply (native API)."}
     )
+    panels: str = field(default="", metadata={"help": "Folder of your own panels for the console, one Python file each; empty: none."})
     conversation_hours: float = field(default=24.0, metadata={"help": "Hours without a message after which a conversation is closed."})
 
     @property

@@ -23,6 +23,9 @@ from frontdesk.server.views import OpenAIProblemBody, ProblemBody
 _NATIVE_ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": ProblemBody}, "5XX": {"model": ProblemBody}}
 _OPENAI_ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": OpenAIProblemBody}, "5XX": {"model": OpenAIProblemBody}}
 
+CONSOLE_UPLOADS = "/console/_nicegui/client/"
+"""Below which the console takes documents from those who are signed in; its gate limits them."""
+
 
 class Alive(BaseModel):
     """The process answers."""
@@ -66,7 +69,7 @@ def create_app(office: Office) -> FastAPI:
     app.include_router(assisting.router, responses=_NATIVE_ERRORS)
     app.include_router(pages.router)
     app.include_router(live.router)
-    app.add_middleware(BodyLimit, limit=office.settings.max_body_bytes, streaming=staff.UPLOADS)
+    app.add_middleware(BodyLimit, limit=office.settings.max_body_bytes, streaming=staff.UPLOADS, below=(CONSOLE_UPLOADS,))
     app.add_middleware(Edge, metrics=desk.metrics, tenants=lambda: office.tenants)
 
     @app.get("/healthz", tags=["health"])

@@ -78,16 +78,17 @@ class Slot:
 class BodyLimit:
     """ASGI middleware: reads a body up to the limit and refuses the rest with 413, whatever Content-Length claims.
 
-    Paths in `streaming` read (and limit) their own bodies after they know the caller.
+    Paths in `streaming`, and those below one in `below`, read (and limit) their own bodies after they know the caller.
     """
 
-    def __init__(self, app: ASGIApp, *, limit: int, streaming: frozenset[str] = frozenset()) -> None:
+    def __init__(self, app: ASGIApp, *, limit: int, streaming: frozenset[str] = frozenset(), below: tuple[str, ...] = ()) -> None:
         self._app = app
         self._limit = limit
         self._streaming = streaming
+        self._below = below
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._streaming:
+        if scope["type"] != "http" or scope["path"] in self._streaming or scope["path"].startswith(self._below):
             await self._app(scope, receive, send)
             return
         try:

@@ -1,0 +1,123 @@
+"""Charts, as options of ECharts. Colours read on dark and light."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from frontdesk.analytics.metrics import Reading
+from frontdesk.store.ledger import MoodRow
+
+GREY = "#7d8a86"
+LINE = "rgba(125,138,134,.25)"
+COLOURS = ("#2f9e83", "#d08a2e", "#4f7fd1", "#b3563f", "#8a63b8", "#6b8f2a", "#3c9fb3", "#a8a13b")
+OUTCOME_COLOURS: Mapping[str, str] = {
+    "confirmed": "#1f8a5f",
+    "verified": "#43ad83",
+    "assumed": "#a9cdbd",
+    "unsolved": "#b3401f",
+    "abandoned": "#d98a5b",
+    "declined": "#c9b458",
+    "handed_over": "#4f7fd1",
+    "open": "#9aa6a2",
+    "no_request": "#cfd6d3",
+}
+SPEAKERS = {"customer": "Customer", "desk": "Desk", "agent": "Agent"}
+
+
+def base(*, legend: bool = True, percent: bool = False, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+    """Axes and manners that all have."""
+    label = {"color": GREY, "fontSize": 11}
+    axis: dict[str, Any] = {"type": "value", "axisLabel": label, "splitLine": {"lineStyle": {"color": LINE}}}
+    if percent:
+        axis |= {"min": 0, "max": 100, "axisLabel": {**label, "formatter": "{value} %"}}
+    axis |= {k: v for k, v in (("min", low), ("max", high)) if v is not None}
+    return {
+        "backgroundColor": "transparent",
+        "animation": False,
+        "color": list(COLOURS),
+        "textStyle": {"fontFamily": "inherit"},
+        "grid": {"left": 8, "right": 16, "top": 34 if legend else 12, "bottom": 8, "containLabel": True},
+        "legend": {"show": legend, "top": 0, "left": 0, "itemWidth": 14, "itemHeight": 8, "textStyle": label, "type": "scroll"},
+        "tooltip": {"trigger": "axis", "confine": True},
+        "xAxis": {"type": "time", "axisLabel": {**label, "hideOverlap": True}, "axisLine": {"lineStyle": {"color": LINE}}},
+        "yAxis": axis,
+        "series": [],
+    }
+
+
+def line(name: str, points: Sequence[tuple[datetime, float | None]], **more: Any) -> dict[str, Any]:
+    """A line over time."""
+    data = [[at.isoformat(), None if value is None else round(value, 3)] for at, value in points]
+    return {"name": name, "type": "line", "data": data, "showSymbol": len(data) < 30, "symbolSize": 5, "connectNulls": False, **more}
+
+
+def shares(series: Mapping[str, Sequence[tuple[datetime, Reading]]]) -> dict[str, Any]:
+    """Shares over time, in percent."""
+    options = base(percent=True)
+    options["series"] = [
+        line(title, [(at, None if r.value is None else 100 * r.value) for at, r in points]) for title, points in series.items()
+    ]
+    return options
+
+
+def counts(points: Sequence[tuple[datetime, Reading]], name: str) -> dict[str, Any]:
+    """How many, as bars over time."""
+    options = base(legend=False)
+    data = [[at.isoformat(), r.among] for at, r in points]
+    options["series"] = [{"name": name, "type": "bar", "data": data, "barMaxWidth": 22}]
+    return options
+
+
+def moods(rows: Sequence[MoodRow]) -> dict[str, Any]:
+    """Average tone over time, from -1 to 1, one line for each speaker."""
+    options = base(low=-1, high=1)
+    by: dict[str, list[tuple[datetime, float | None]]] = {}
+    for row in rows:
+        by.setdefault(row.speaker, []).append((row.at, row.score))
+    options["series"] = [line(SPEAKERS.get(s, s), points, smooth=True) for s, points in sorted(by.items())]
+    return options
+
+
+def outcomes(counted: Mapping[str, int]) -> dict[str, Any]:
+    """One bar that is divided by how conversations ended."""
+    options = base()
+    options["tooltip"] = {"trigger": "item", "confine": True}
+    options["xAxis"] = {"type": "value", "show": False, "max": max(1, sum(counted.values()))}
+    options["yAxis"] = {"type": "category", "data": [""], "show": False}
+    options["grid"] = {"left": 0, "right": 0, "top": 46, "bottom": 4}
+    options["series"] = [
+        {
+            "name": name.replace("_", " "),
+            "type": "bar",
+            "stack": "all",
+            "data": [count],
+            "barWidth": 26,
+            "itemStyle": {"color": OUTCOME_COLOURS.get(name, GREY)},
+        }
+        for name, count in counted.items()
+        if count
+    ]
+    return options
+
+
+def curves(series: Mapping[str, Sequence[tuple[float, float]]], x: str = "step") -> dict[str, Any]:
+    """Curves over steps, as of a training run."""
+    options = base()
+    options["xAxis"] = {"type": "value", "name": x, "axisLabel": {"color": GREY}, "splitLine": {"show": False}, "nameGap": 4}
+    options["series"] = [
+        {"name": name, "type": "line", "showSymbol": len(points) < 40, "symbolSize": 4, "data": [[a, round(b, 5)] for a, b in points]}
+        for name, points in series.items()
+    ]
+    return options
+
+
+def bars(names: Sequence[str], values: Mapping[str, Sequence[float | None]], *, percent: bool = False) -> dict[str, Any]:
+    """Groups of bars, one group for each name."""
+    options = base(percent=percent)
+    options["xAxis"] = {"type": "category", "data": list(names), "axisLabel": {"color": GREY, "hideOverlap": True}}
+    options["series"] = [
+        {"name": n, "type": "bar", "data": [None if v is None else round(v, 3) for v in vs], "barMaxWidth": 26} for n, vs in values.items()
+    ]
+    return options
