@@ -94,13 +94,20 @@ class ScriptedFrontOffice:
             identity = await conversations.open(key=caller.key, customer=caller.customer, channel=more["channel"])
         turn = TurnId(secrets.token_hex(16))
         yield (await conversations.append(identity, turn, [MessageReceived(text=message, idempotency_key=retry)]))[0]
+        said: list[SentenceReleased] = []
         try:
             for step in self.script(message):
                 if isinstance(step, float | int):
                     await asyncio.sleep(step)
+                elif isinstance(step, SentenceReleased):  # said at once, written down with the reply
+                    said.append(step)
+                    now = datetime.now(UTC)
+                    yield Recorded(position=0, tenant=caller.tenant, conversation=identity, turn=turn, seq=0, at=now, event=step)
                 else:
-                    for recorded in await conversations.append(identity, turn, [step], if_owner=Owner.DESK):
-                        yield recorded
+                    for recorded in await conversations.append(identity, turn, [*said, step], if_owner=Owner.DESK):
+                        if not isinstance(recorded.event, SentenceReleased):
+                            yield recorded
+                    said.clear()
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
             raise

@@ -59,7 +59,8 @@ def _events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
         if line:
             event[name] = value
         elif event:
-            yield {"id": int(event["id"]), "event": event["event"], **json.loads(event["data"])}
+            place = {"id": int(event["id"])} if "id" in event else {}  # what is only being said has none yet
+            yield {**place, "event": event["event"], **json.loads(event["data"])}
             event = {}
 
 
@@ -80,7 +81,8 @@ def test_a_message_is_accepted_at_once_and_answered_as_events(served: Served):
     with me.events(conversation) as events:
         seen = until(events, "reply_sent")
     assert {e["turn_id"] for e in seen[1:]} == {got.json()["turn_id"]}
-    assert [e["id"] for e in seen] == [e["seq"] for e in seen] == sorted(e["id"] for e in seen)
+    logged = [e for e in seen if "id" in e]
+    assert [e["id"] for e in logged] == [e["seq"] for e in logged] == sorted(e["id"] for e in logged)
     assert seen[-1]["text"] == REPLY.text
     assert served.office.front_office.calls[-1]["channel"] == "chat"
 
@@ -131,7 +133,7 @@ def test_a_widget_does_not_see_drafts_scores_or_summaries(served: Served):
     with widget.events(conversation) as events:
         seen = until(events, "handed_off")
     assert "draft_rejected" not in {e["kind"] for e in seen}
-    assert not {"summary", "facts", "promised"} & set(seen[-1])
+    assert not {"summary", "facts"} & set(seen[-1])
     staff = Caller(served, Role.OPERATOR)
     with staff.events(conversation) as events:
         assert "draft_rejected" in {e["kind"] for e in until(events, "handed_off")}
@@ -274,3 +276,34 @@ def test_errors_are_json_with_a_stable_code_and_a_request_id(served: Served):
     assert got.json()["error"]["request_id"] == got.headers["x-request-id"]
     assert Caller(served).http.get("/api/nowhere").json()["error"]["code"] == "not_found"
     assert Caller(served).http.put("/api/conversations").json()["error"]["code"] == "method_not_allowed"
+
+
+def test_a_sentence_is_on_the_stream_before_the_reply_is_and_only_once(served: Served):
+    first, second = SentenceReleased(text="Returns are free."), SentenceReleased(text="You have 30 days.")
+    served.office.front_office.script = lambda _m: [first, 0.6, second, REPLY]
+    me = Caller(served, Role.WIDGET)
+    conversation = me.open()
+    times: dict[str, float] = {}
+    with me.events(conversation) as events:
+        Caller(served, key=me.key).say(conversation, "Are returns free?")
+        seen = []
+        for event in events:
+            times.setdefault(event["kind"], time.monotonic())
+            seen.append((event["kind"], event.get("text", ""), "id" in event))
+            if event["kind"] == "reply_sent":
+                break
+    told = [(text, logged) for kind, text, logged in seen if kind == "sentence_released"]
+    assert told == [(first.text, False), (second.text, False)]
+    assert seen[0][0] == "message_received"
+    assert times["reply_sent"] - times["sentence_released"] > 0.4
+    with me.events(conversation) as events:
+        again = [e["text"] for e in until(events, "reply_sent") if e["kind"] == "sentence_released"]
+    assert again == [first.text, second.text]
+
+
+def test_the_customer_reads_what_was_promised(served: Served):
+    widget = Caller(served, Role.WIDGET)
+    conversation = widget.open()
+    widget.http.post(f"/api/conversations/{conversation}/handoff")
+    with widget.events(conversation) as events:
+        assert until(events, "handed_off")[-1]["promised"] == "A call."

@@ -17,7 +17,7 @@ from frontdesk.domain.tenancy import Caller, Role
 from frontdesk.errors import BadInput
 from frontdesk.events.tail import tail
 from frontdesk.server.access import AnyCaller, Chatting, Desk, RetryKey, Shared, SignedIn, TurnSlot
-from frontdesk.server.turns import ClientGone, unless_gone, until
+from frontdesk.server.turns import ClientGone, unless_gone, until, with_spoken
 from frontdesk.server.views import Accepted, ConversationOut, Erased, ExportedConversation, ExportOut, MessageIn, Opened, event_body
 from frontdesk.server.wording import customer_message, plain_id, retry_key
 from frontdesk.store.conversations import Conversations
@@ -80,7 +80,10 @@ async def follow(
     after: Annotated[int, Query(ge=0, le=2**62, description="Sequence number after which to begin.")] = 0,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID", description="What a reconnecting reader saw last.")] = None,
 ) -> EventSourceResponse:
-    """What happened after a point, then what happens, with a heartbeat; resumes from Last-Event-ID."""
+    """What happened after a point, then what happens, with a heartbeat; resumes from Last-Event-ID.
+
+    Sentences come as they are said, without an id, before the reply is in the log.
+    """
     identity = ConversationId(plain_id(conversation))
     await _load(desk, caller, conversation)
     start = _resume_point(last_event_id, after)
@@ -88,12 +91,14 @@ async def follow(
 
     async def stream() -> AsyncIterator[dict[str, str]]:
         try:
-            with desk.metrics.streams_open.track_inprogress():
+            with desk.metrics.streams_open.track_inprogress(), desk.turns.hearing(caller.tenant, identity) as heard:
                 yield {"comment": "open"}
                 log = tail(desk.office.store, tenant=caller.tenant, conversation=identity)
-                async for recorded in until(log, desk.stopping):
-                    if recorded.seq > start and (body := event_body(recorded, caller.role)) is not None:
-                        yield {"id": str(recorded.seq), "event": body["kind"], "data": json.dumps(body, ensure_ascii=False)}
+                async for recorded in until(with_spoken(log, heard), desk.stopping):
+                    spoken = not recorded.seq
+                    if (spoken or recorded.seq > start) and (body := event_body(recorded, caller.role)) is not None:
+                        place = {} if spoken else {"id": str(recorded.seq)}
+                        yield {**place, "event": body["kind"], "data": json.dumps(body, ensure_ascii=False)}
         finally:
             slot.release()
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Any, TypeVar, cast
 
 import structlog
 from fastapi import Request
 
 from frontdesk.desk.recording import STOPPING
-from frontdesk.domain.conversation import ConversationId
-from frontdesk.domain.events import Recorded, ReplySent, SentenceReleased, TurnFailed, TurnMerged
-from frontdesk.domain.tenancy import Caller
+from frontdesk.domain.conversation import ConversationId, TurnId
+from frontdesk.domain.events import MessageReceived, Recorded, ReplySent, SentenceReleased, TurnFailed, TurnMerged
+from frontdesk.domain.tenancy import Caller, TenantId
 from frontdesk.errors import FrontdeskError, Unavailable
 from frontdesk.server.limits import Slot, Slots
 from frontdesk.server.metrics import Metrics
@@ -68,6 +69,20 @@ class Turns:
         self._slots = slots
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listening: dict[tuple[TenantId, ConversationId], set[asyncio.Queue[Recorded]]] = {}
+
+    @contextmanager
+    def hearing(self, tenant: TenantId, conversation: ConversationId) -> Iterator[asyncio.Queue[Recorded]]:
+        """Sentences of this conversation as they are said here, before they are in the log; they have no position yet."""
+        heard: asyncio.Queue[Recorded] = asyncio.Queue()
+        listening = self._listening.setdefault((tenant, conversation), set())
+        listening.add(heard)
+        try:
+            yield heard
+        finally:
+            listening.discard(heard)
+            if not listening and self._listening.get((tenant, conversation)) is listening:
+                del self._listening[tenant, conversation]
 
     def slot(self) -> Slot:
         """A place for one turn. Raises TooBusy at once when there is none."""
@@ -123,6 +138,9 @@ class Turns:
                         self._metrics.first_sentence.labels(caller.tenant).observe(time.perf_counter() - started)
                     self._metrics.count(caller.tenant, recorded.event, time.perf_counter() - started)
                     records.put_nowait(recorded)
+                    if isinstance(recorded.event, SentenceReleased) and not recorded.seq:
+                        for heard in self._listening.get((recorded.tenant, recorded.conversation), ()):
+                            heard.put_nowait(recorded)
 
     def _ended(self, task: asyncio.Task[None], slot: Slot, records: asyncio.Queue[Recorded | BaseException | None]) -> None:
         slot.release()
@@ -205,6 +223,39 @@ async def until(events: AsyncIterator[T], stop: asyncio.Event) -> AsyncIterator[
         stopping.cancel()
         if step is not None:
             step.cancel()
+
+
+async def with_spoken(log: AsyncIterator[Recorded], heard: asyncio.Queue[Recorded]) -> AsyncIterator[Recorded]:
+    """The log's events, and between them the sentences that are being said: each once, and after the message that they answer."""
+    begun: set[TurnId] = set()
+    early: list[Recorded] = []
+    said: Counter[TurnId] = Counter()
+    step, hearing = asyncio.ensure_future(anext(log)), asyncio.ensure_future(heard.get())
+    try:
+        while True:
+            await asyncio.wait({step, hearing}, return_when=asyncio.FIRST_COMPLETED)
+            if hearing.done():  # first: what is said is said before it is written down
+                early.append(hearing.result())
+                hearing = asyncio.ensure_future(heard.get())
+            elif step.done():
+                try:
+                    recorded = step.result()
+                except StopAsyncIteration:
+                    return
+                step = asyncio.ensure_future(anext(log))
+                if isinstance(recorded.event, MessageReceived):
+                    begun.add(recorded.turn)
+                if isinstance(recorded.event, SentenceReleased) and said[recorded.turn]:
+                    said[recorded.turn] -= 1
+                else:
+                    yield recorded
+            for sentence in [s for s in early if s.turn in begun]:
+                early.remove(sentence)
+                said[sentence.turn] += 1
+                yield sentence
+    finally:
+        step.cancel()
+        hearing.cancel()
 
 
 async def _hung_up(request: Request) -> None:
