@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import psutil
 import psycopg
@@ -216,13 +217,18 @@ def test_what_an_interrupted_first_start_left_behind_is_swept_away(empty):
     assert not (data / "postgres.new").exists()
 
 
-def test_a_data_folder_with_a_very_long_path_works(empty):
+def test_a_data_folder_with_a_very_long_path_works_and_leaves_no_socket_folder_behind(empty):
     data = empty / ("deep " * 20) / ("deeper" * 20)
     server = Embedded(data)
     server.start()
     with psycopg.connect(server.url("postgres")) as connection:
         assert connection.execute("select 1").fetchone() == (1,)
     assert server.stop()
+    server.start()
+    folder = Path(parse_qs(urlsplit(server.url("postgres")).query)["host"][0])
+    assert folder.is_dir()
+    assert server.stop()
+    assert not folder.exists()
 
 
 def test_nothing_listens_on_the_network_and_the_socket_is_private(data):

@@ -41,6 +41,8 @@ SYSTEM_USER = "pgserver"
 """PostgreSQL refuses to run as root; started by root, it runs as this user."""
 PORT = 5432
 """Only part of the socket's file name: nothing listens on the network."""
+SOCKETS = "frontdesk-"
+"""How a socket folder outside the data folder begins."""
 LONGEST_SOCKET_PATH = 100
 START_SECONDS = 120.0
 """Crash recovery of a large log may take this long; a server that exits is noticed at once."""
@@ -138,6 +140,7 @@ class Embedded:
                 if found is not None and self._child is not None and self._child.poll() is None:
                     self._child.kill()
                     self._child.wait()
+                self._remove_socket_folder(found)
                 return True
             with self._exclusively(), users:
                 try:
@@ -146,6 +149,7 @@ class Embedded:
                     return False
                 if (running := self._running(wait=False)) is not None:
                     self._shut_down(running.pid)
+                self._remove_socket_folder(found)
             return True
 
     @contextlib.contextmanager
@@ -246,7 +250,7 @@ class Embedded:
     def _socket_folder(self, user: pwd.struct_passwd | None) -> Path:
         """A short, private folder: the cluster's own (0700 already) where its path is short enough, else a hashed name in /tmp."""
         digest = hashlib.sha256(str(self._pgdata).encode()).hexdigest()[:16]
-        for folder in (self._pgdata, Path(tempfile.gettempdir()) / f"frontdesk-{digest}", Path("/tmp") / f"frontdesk-{digest}"):  # noqa: S108
+        for folder in (self._pgdata, Path(tempfile.gettempdir()) / f"{SOCKETS}{digest}", Path("/tmp") / f"{SOCKETS}{digest}"):  # noqa: S108
             if len(str(folder)) + len(f"/.s.PGSQL.{PORT}.lock") > LONGEST_SOCKET_PATH or set(str(folder)) & set(',"\\'):
                 continue
             if folder != self._pgdata:
@@ -261,6 +265,12 @@ class Embedded:
                 (folder / name).unlink(missing_ok=True)
             return folder
         raise StoreUnavailable(f"the path {self._data} is too long for a database socket: use a shorter data folder")
+
+    def _remove_socket_folder(self, found: _Postmaster | None) -> None:
+        """What was made outside the data folder goes with the server."""
+        folder = Path(found.socket_folder) if found is not None and found.socket_folder else self._pgdata
+        if folder != self._pgdata and folder.name.startswith(SOCKETS):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _shut_down(self, pid: int) -> None:
         for how, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)):
