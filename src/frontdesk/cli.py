@@ -18,13 +18,16 @@ from rich.table import Table
 
 from frontdesk import settings as configuration
 from frontdesk.analytics.commands import report
+from frontdesk.analytics.export_commands import add_to as add_export_commands
 from frontdesk.cli_output import show_reply
+from frontdesk.console.commands import operators_app
 from frontdesk.domain.events import ReplySent
 from frontdesk.domain.tenancy import Caller, CustomerId, KeyId, Role, Tenant, TenantId
 from frontdesk.errors import BadInput, FrontdeskError
 from frontdesk.rehearsal.commands import Stage, rehearse_app
 from frontdesk.settings import Settings
 from frontdesk.training.commands import train_app
+from frontdesk.training.improve_command import improve
 from frontdesk.training.model_commands import add_to as add_model_commands
 
 app = typer.Typer(name="frontdesk", no_args_is_help=True, add_completion=False, help="A self-hosted customer-support desk run by AI.")
@@ -36,8 +39,11 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(knowledge_app, name="knowledge")
 app.add_typer(models_app, name="models")
 add_model_commands(models_app)
+app.command("improve")(improve)
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(operators_app, name="operators")
 app.command("report")(report)
+add_export_commands(app)
 errors = Console(stderr=True)
 
 
