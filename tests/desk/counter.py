@@ -148,10 +148,16 @@ class Counter:
     """One library with a desk for each strategy, all before the same API."""
 
     offices: Mapping[str, FrontOffice]
+    dynamics: Mapping[str, Dynamic]
     store: Store
     api: Library
     tenant: TenantId
     key: KeyId
+
+    def forget_failures(self) -> None:
+        """A service that failed in an earlier test is asked again."""
+        for dynamic in self.dynamics.values():
+            dynamic._boxes.clear()
 
     def visit(self, strategy: str, customer: str | None = "L-101") -> Visit:
         who = CustomerId(customer) if customer else None
@@ -182,6 +188,7 @@ async def counter(
         source = ToolSource(openapi="openapi.yaml", server=api.url, bind={"member_id": "customer.id"})
         knowledge, reader = Knowledge(store, embedder), Reader(embedder)
         offices: dict[str, FrontOffice] = {}
+        dynamics: dict[str, Dynamic] = {}
         for name, model in models.items():
             served = Tenant(
                 id=tenant,
@@ -193,18 +200,19 @@ async def counter(
                 models={"strategy": name.partition("-")[0], "propose": propose},
             )
             await knowledge.sync(served)
+            dynamics[name] = Dynamic(store=store, embedder=embedder, http=http, clock=lambda: NOW, model=model)
             desk = Desk(
                 briefings=Briefings(store=store, embedder=embedder, reader=reader, catalogs={tenant: load_catalog(served)}),
                 reader=reader,
                 library=knowledge,
-                dynamic=Dynamic(store=store, embedder=embedder, http=http, clock=lambda: NOW, model=model),
+                dynamic=dynamics[name],
                 phrasing=Phrasing(None),
                 tenants={tenant: served},
             )
             offices[name] = FrontOffice(store=store, desk=desk, tenants={tenant: served}, settings=Settings(burst_seconds=0.0))
         keys = store.for_tenant(tenant).keys
         await keys.create(Role.SERVER, "test")
-        yield Counter(offices=offices, store=store, api=api, tenant=tenant, key=(await keys.list())[0].id)
+        yield Counter(offices=offices, dynamics=dynamics, store=store, api=api, tenant=tenant, key=(await keys.list())[0].id)
 
 
 def proposing(protocol: str, **more: Any) -> Speaker:

@@ -89,11 +89,15 @@ class Library:
     log: list[tuple[str, str, dict[str, Any], str]] = field(default_factory=list)
     """Method, path, arguments, idempotency key."""
     fail: int = 0
+    raw: tuple[str, bytes] | None = None
+    """Content type and body of every answer, whatever was asked."""
+    delay: float = 0.0
 
     def reset(self) -> None:
         """Everything as it was at the start, and an empty log."""
         fresh = Library()
         self.members, self.people, self.log, self.fail = fresh.members, fresh.people, fresh.log, fresh.fail
+        self.raw, self.delay = fresh.raw, fresh.delay
 
     def acts(self) -> list[tuple[str, str, dict[str, Any], str]]:
         """The calls that changed something or tried to."""
@@ -141,10 +145,9 @@ async def library(state: Library | None = None) -> AsyncIterator[Library]:
                 address = urlsplit(target)
                 arguments = dict(parse_qsl(address.query)) | (json.loads(body) if body else {})
                 status, answer = state.answer(method, address.path, arguments, headers.get("idempotency-key", ""))
-                data = json.dumps(answer).encode()
-                writer.write(
-                    f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n".encode() + data
-                )
+                kind, data = state.raw or ("application/json", json.dumps(answer).encode())
+                await asyncio.sleep(state.delay)
+                writer.write(f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(data)}\r\n\r\n".encode() + data)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

@@ -24,6 +24,8 @@ from frontdesk.tools.inline import Call
 from frontdesk.tools.operation import Argument, Operation, Place
 from frontdesk.tools.strategies import NAMES, Task, strategy
 
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the routers of three counters
+
 CROWD = Call(name="getCrowd", arguments={"branch": "Harbour"})
 HOW_FULL = "How many people are at the Harbour branch now?"
 

@@ -29,7 +29,7 @@ from frontdesk.desk.identifying import identify
 from frontdesk.desk.intent import Intent
 from frontdesk.desk.matter import IDENTIFY, SIGN_IN, Attempt, Box, Matter, Proposal, Tools, plain_draft
 from frontdesk.desk.modelled import by_model, written
-from frontdesk.desk.proposing import CERTAIN, LIVELY, SURE, built_in, names_another, proposed
+from frontdesk.desk.proposing import CERTAIN, LIVELY, SURE, built_in, names_another, proposed, wants_translation
 from frontdesk.desk.subjects import other_subject
 from frontdesk.desk.understanding import Part
 from frontdesk.desk.wishes import asks, is_order
@@ -99,7 +99,7 @@ class Dynamic:
             if found.operation is not None or found.heard:
                 return found.proposal
         everyday = await built_in(turn, part)
-        if everyday is not None or not briefing.catalog.usable:
+        if everyday is not None or not briefing.catalog.usable or wants_translation(part.text):
             return everyday
         return await proposed(turn, part)
 

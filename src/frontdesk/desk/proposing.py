@@ -56,6 +56,13 @@ async def built_in(turn: Matter, part: Part) -> Proposal | None:
     return Proposal(operation=operation, score=score, text=part.text, known=found.call.arguments, repeats=True)
 
 
+def wants_translation(text: str) -> bool:
+    """Whether a message asks to have something put into another language: no operation of a tenant's own is meant."""
+    return (
+        re.match(r"\W*(?:please\W+|can you\W+|could you\W+)*translate\b", text.lower()) is not None and _TRANSLATE.search(text) is not None
+    )
+
+
 def _translation(turn: Matter, text: str) -> Everyday | None:
     """What a message wants put into another language, where a model does that."""
     asked = _TRANSLATE.search(text) if turn.box.catalog.get("translate") else None

@@ -113,6 +113,11 @@ class DeskState:
         (rows,) = await self._database.read(self._tenant, self._step("audit_trail", after=after, limit=limit))
         return [AuditEntry(**row._asdict()) for row in rows]
 
+    async def act_outcomes(self, key: str) -> list[str]:
+        """What is on record of an act by its idempotency key, oldest first: "" when it was begun, then how it ended."""
+        (rows,) = await self._database.read(self._tenant, self._step("act_outcomes", key=key))
+        return [str(row.outcome) for row in rows]
+
     async def audit_verify(self, *, head: str = "") -> AuditCheck:
         """Recompute the whole chain. `head`: a hash kept elsewhere, which must still stand in the chain."""
         (rows,) = await self._database.read(self._tenant, self._step("audit_verify", head=head))

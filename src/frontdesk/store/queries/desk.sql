@@ -35,6 +35,12 @@ select seq, at, actor, action, subject, detail, encode(hash, 'hex') as hash from
 where tenant = %(tenant)s and seq > %(after)s
 order by seq limit %(limit)s
 
+-- name: act_outcomes
+select coalesce(detail ->> 'outcome', '') as outcome
+from (select seq, action, detail from audit where tenant = %(tenant)s order by seq desc limit 20000) recent
+where action in ('tool.act', 'tool.acted') and detail ->> 'key' = %(key)s
+order by seq
+
 -- name: audit_verify
 with chain as (
   select seq, at, actor, action, subject, detail, previous, hash, row_number() over w as place, lag(hash, 1, '\x'::bytea) over w as before
