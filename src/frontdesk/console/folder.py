@@ -36,16 +36,18 @@ class Change:
 
     was: str
     pair: FaqPair | None
+    stood: str = ""
+    """The answer as it stood when the change was written."""
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept in a draft."""
-        return {"was": self.was, **({"question": self.pair.question, "answer": self.pair.answer} if self.pair else {})}
+        return {"was": self.was, "stood": self.stood, **({"question": self.pair.question, "answer": self.pair.answer} if self.pair else {})}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Change:
         """What `to_json` wrote."""
         pair = FaqPair(question=str(row["question"]), answer=str(row["answer"])) if "answer" in row else None
-        return cls(was=str(row.get("was", "")), pair=pair)
+        return cls(was=str(row.get("was", "")), pair=pair, stood=str(row.get("stood", "")))
 
 
 def checked_pair(question: str, answer: str) -> FaqPair:
@@ -67,6 +69,8 @@ def applied(pairs: Sequence[FaqPair], changes: Sequence[Change]) -> list[FaqPair
         place = next((n for n, p in enumerate(made) if same(p.question, change.was)), None) if change.was else len(made)
         if place is None:
             raise Conflict(f"The pair “{change.was}” is not in the FAQ any more: take that change back.")
+        if change.stood and made[place].answer != change.stood:
+            raise Conflict(f"Somebody else changed “{change.was}” meanwhile: take your change back and look at it again.")
         made[place : place + 1] = [change.pair] if change.pair else []
     seen: set[str] = set()
     for pair in made:
