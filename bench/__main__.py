@@ -52,6 +52,10 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "tools": Benchmark("what reading and calling tools costs", module("tools_speed")),
     "rehearsal": Benchmark("a thousand rehearsed conversations; the embedded model as customer, beside the article's way", module("rehearsal")),
     "tau": Benchmark("an outside test: a shop's tasks by a scripted customer, and its policy under pressure", on_data("tau_retail"), public_data=True),
+    "insight": Benchmark("sentiment, scores, summaries and the ledger, beside plain peers", on_data("insight"), public_data=True),
+    "training": Benchmark("fine-tuning on the example bank, encoders and intents on public data (needs the train extra)", on_data("training"), public_data=True),
+    "adapters": Benchmark("adapters per request: whose reply comes, what a switch costs, whether the export is true", module("adapters")),
+    "toolformer": Benchmark("Toolformer on the mortgage example, step by step (needs the train extra)", module("toolformer")),
     "models": Benchmark("the embedded models alone and under load", module("model_threads")),
 }
 

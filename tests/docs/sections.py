@@ -25,6 +25,9 @@ from fastapi.routing import APIRoute
 
 import frontdesk.errors
 from frontdesk import cli
+from frontdesk.analytics import metrics as ledger
+from frontdesk.analytics.criteria import MEANING
+from frontdesk.analytics.score import WEIGHTS
 from frontdesk.domain import events
 from frontdesk.errors import FrontdeskError
 from frontdesk.models import registry
@@ -223,6 +226,21 @@ def models() -> str:
     return _table(("name", "kind", "size", "licence", "what for"), rows)
 
 
+def figures() -> str:
+    """Every figure of the ledger with what it is taken among."""
+    return _table(("figure", "name", "unit", "what is counted among what"), [(f.title, f"`{f.name}`", f.unit, f.told) for f in ledger.FIGURES])
+
+
+def outcomes() -> str:
+    """How a conversation can end."""
+    return _table(("outcome", "when"), [(f"`{o.value}`", told) for o, told in ledger.MEANING.items()])
+
+
+def criteria() -> str:
+    """What the default rubric judges."""
+    return _table(("criterion", "weight", "what it asks"), [(f"`{n}`", f"{w:g}", MEANING[n]) for n, w in WEIGHTS.items()])
+
+
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join(["| " + " | ".join(r) + " |" for r in [list(head), ["---"] * len(head), *cells]]) + "\n"
@@ -237,6 +255,9 @@ SECTIONS: Mapping[str, Callable[[], str]] = {
     "errors": errors,
     "metrics": metrics,
     "models": models,
+    "figures": figures,
+    "outcomes": outcomes,
+    "criteria": criteria,
 }
 
 

@@ -99,7 +99,7 @@ WEIGHTS: Mapping[str, float] = {
     "communication": 1.0,
     "question_handling": 2.0,
     "forward_motion": 3.0,
-    "accuracy": 1.5,
+    "accuracy": 1.0,
     "policy": 3.0,
     "empathy": 1.0,
     "closing": 0.5,
