@@ -21,7 +21,7 @@ define installed
 	@touch $@
 endef
 
-.PHONY: help run test check format bench docs lock clean
+.PHONY: help run test check format bench train-demo docs lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,13 @@ format: $(VENV)/.dev ## format the code and mend what the linter can
 bench: $(VENV)/.dev ## print the benchmarks' tables (ARGS="--list" shows which, ARGS="answers sync" runs some)
 	@exec $(BIN)/python -m bench $(ARGS)
 
+train-demo: $(VENV)/.train ## fine-tune the embedded model on the example bank's FAQ, judge it, deploy it, and ask the desk
+	-@$(BIN)/frontdesk train delete retail-faq 2>/dev/null
+	$(BIN)/frontdesk train run -f examples/training/retail-faq.yaml --follow $(ARGS)
+	@echo "curves: data/runs/retail-faq/curves.svg" >&2
+	$(BIN)/frontdesk models deploy retail-faq --tenant meridian-retail
+	$(BIN)/frontdesk ask meridian-retail "How do I freeze my card for a while?"
+
 docs: $(VENV)/.dev ## write the parts of the documentation that come from the code again
 	$(BIN)/python -m tests.docs.sections --write
 
@@ -66,4 +73,8 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(call installed,requirements/dev.txt)
+	@touch $(VENV)/.run
+
+$(VENV)/.train: requirements/train.txt pyproject.toml | $(VENV)/bin/python
+	$(call installed,requirements/train.txt)
 	@touch $(VENV)/.run

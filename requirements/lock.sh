@@ -10,3 +10,4 @@ resolve() {
 }
 resolve --output-file requirements/run.txt
 resolve --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
+resolve --extra train --constraint requirements/run.txt --output-file requirements/train.txt

@@ -79,3 +79,17 @@ def test_a_wrong_override_is_named_as_such() -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"nothing\.yaml cannot be read"):
         runfile.read(tmp_path / "nothing.yaml")
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "examples/training").glob("*.yaml")), ids=lambda p: p.name)
+def test_the_run_files_that_ship_are_read(file: Path) -> None:
+    assert runfile.read(file).name == file.stem
+
+
+def test_the_run_files_of_the_guide_are_read() -> None:
+    guide = (ROOT / "docs/how-to/train-on-your-faq.md").read_text(encoding="utf-8")
+    blocks = guide.split("```yaml\n")[1:]
+    assert [runfile.parse(b.split("```")[0], "guide").recipe for b in blocks] == ["faq", "dialogue"]

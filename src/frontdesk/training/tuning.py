@@ -6,6 +6,7 @@ the verdict is given on others (`held_out`), which nothing ever looked at.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import math
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 PROBES = 40
 """Questions asked after each epoch."""
 PROBE_LOSSES = 64
+VERIFIED = 5
+"""Prompts on which an export is compared with transformers."""
 
 
 async def tune(desk: Desk) -> None:
@@ -66,8 +69,10 @@ async def tune(desk: Desk) -> None:
         raise Stopped
     evaluation = await _judge(desk, template, outcome, examples, voice, told, needed)
     _write_report(desk.folder, run.to_json(), outcome, evaluation, told)
+    asked = list(run.eval_prompts) or [e.question for e in _spread([e for e in examples if e.split == "held_out"], 3)]
+    evaluation = await asyncio.to_thread(_export, desk, template, voice, told, evaluation, base, asked[:VERIFIED])
+    _write_report(desk.folder, run.to_json(), outcome, evaluation, told)
     _tell(desk, evaluation)
-    _export(desk, template, voice, told, evaluation, base)
     desk.say("done")
 
 
@@ -158,18 +163,21 @@ def _write_report(folder: Path, run: Any, outcome: Outcome, evaluation: Evaluati
         (folder / "curves.svg").write_text(picture, encoding="utf-8")
 
 
-def _export(desk: Desk, template: Any, voice: Voice, told: Any, evaluation: Evaluation, base: Path) -> None:
-    """Beside the run as `export/`, for `frontdesk models deploy`. A full model is left as the folder that it is."""
+def _export(desk: Desk, template: Any, voice: Voice, told: Any, evaluation: Evaluation, base: Path, asked: Sequence[str]) -> Evaluation:
+    """Beside the run as `export/`, for `frontdesk models deploy`; gives the evaluation with the export's own gates.
+
+    Exported twice: what the comparison with transformers found belongs into the manifest. A full model, and an adapter of a base that is
+    no GGUF, stay as they are.
+    """
     run = desk.run
     if run.parameters.method != "lora":
-        return
-    from frontdesk.training.artefacts import Manifest, export
+        return evaluation
+    from frontdesk.training.artefacts import Manifest, export, verify
 
-    source = registry.pull(run.model, desk.settings.cache) if not Path(run.model).exists() else Path(run.model)
+    source = Path(run.model) if Path(run.model).exists() else registry.pull(run.model, desk.settings.cache)
     if source.is_dir():
         desk.say("the base is no GGUF: the adapter stays a PEFT folder")
-        return
-    desk.say("exporting the adapter")
+        return evaluation
     manifest = Manifest(
         name=run.name,
         tenant=run.tenant,
@@ -180,30 +188,25 @@ def _export(desk: Desk, template: Any, voice: Voice, told: Any, evaluation: Eval
         system=voice.system_prompt,
         template_sha256=template.sha256,
         data_sha256=told["sha256"],
-        versions=_versions(),
-        figures={
-            **{k: v for k, v in evaluation.figures.items() if math.isfinite(v)},
-            "gates": evaluation.gates,
-            "verdict": evaluation.verdict,
-        },
     )
-    export(desk.folder / "adapter", source, desk.folder / "export", manifest)
+    out = desk.folder / "export"
+    desk.say("exporting the adapter")
+    export(desk.folder / "adapter", source, out, _with_figures(manifest, evaluation))
+    desk.say("comparing the export with transformers, token by token")
+    found = verify(out, asked, base=source, base_folder=base, threads=max(1, run.parameters.threads))
+    gates = {
+        "export_equality": {"value": found.exact, "bar": 1.0, "passed": found.exact == 1.0},
+        "export_on_4_bits": {"value": found.quantised, "bar": 0.9, "passed": found.quantised >= 0.9},
+        "differs_from_base": {"value": found.changed, "bar": 0.0, "passed": found.changed > 0},
+    }
+    evaluation = dataclasses.replace(evaluation, gates={**evaluation.gates, **gates})
+    export(desk.folder / "adapter", source, out, _with_figures(manifest, evaluation))
+    return evaluation
 
 
-def _versions() -> dict[str, str]:
-    from importlib import metadata
-
-    return {name: metadata.version(name) for name in ("frontdesk", "torch", "transformers", "peft") if _there(name)}
-
-
-def _there(name: str) -> bool:
-    from importlib import metadata
-
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+def _with_figures(manifest: Any, evaluation: Evaluation) -> Any:
+    figures = {k: v for k, v in evaluation.figures.items() if math.isfinite(v)}
+    return dataclasses.replace(manifest, figures={**figures, "gates": evaluation.gates, "verdict": evaluation.verdict})
 
 
 def _dtype(wanted: str) -> str:

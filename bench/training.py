@@ -1,0 +1,303 @@
+"""Training: the FAQ recipe on the example bank, its speed beside a plain Trainer loop, encoders and intents on public data. Writes nothing here.
+
+    python -m bench.training [--data DIR] [--only faq,replay,speed,fewshot,folds,clinc,intent] [--threads N] [--out DIR]
+
+Needs the `train` extra. Bars (two quiet cores): faq within 8 minutes and recall >= .85 on held-out wordings; with replay a perplexity ratio
+<= 1.25 at recall >= .80; tuned + retrieval >= retrieval alone; >= 1.5 times the tokens a second of a plain Trainer loop; BANKING77
+ten-shot >= .88 over seeds 0 to 4 and five-fold >= .945; CLINC150 validation >= .96 in scope after abstention with out-of-scope recall >= .85.
+Speeds are printed by the wall clock and by processor time: on a busy machine only the second means something.
+Without `--data` the public data sets are left out. `--seeds 0` runs one seed only, `--folds 1` one fold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frontdesk.desk.intent_head import evaluate, read_rows, vectors_for
+from frontdesk.models import registry
+from frontdesk.models.embedder import MiniLM
+from frontdesk.settings import load
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+BANK = "meridian-retail"
+MINUTES, RECALL, RECALL_REPLAY, RATIO, SPEED = 8.0, 0.85, 0.80, 1.25, 1.5
+TEN_SHOT, FOLDS, CLINC, CLINC_FOREIGN = 0.88, 0.945, 0.96, 0.85
+
+
+def show(name: str, value: float | str, bar: str = "", passed: bool | None = None) -> None:
+    """One row of the table."""
+    said = "" if passed is None else ("met" if passed else "MISSED")
+    print(f"{name:58s} {value if isinstance(value, str) else f'{value:10.3f}':>10s} {bar:>12s} {said}", flush=True)
+
+
+async def faq(options: argparse.Namespace, *, replay: float) -> None:
+    """The recipe as `frontdesk train run` does it, with the run file that ships with the examples."""
+    from frontdesk.training import preparing, runfile
+    from frontdesk.training.runs import Place
+    from frontdesk.training.tuning import tune
+    from frontdesk.training.worker import Desk
+
+    name = "faq with replay" if replay else "faq"
+    folder = Path(options.out or tempfile.mkdtemp(prefix="bench-training-")) / name.replace(" ", "-")
+    if not (folder / "run.json").exists():
+        overrides = [f"data.replay={replay}", f"parameters.threads={options.threads}"]
+        run = runfile.read(EXAMPLES / "training" / "retail-faq.yaml", overrides)
+        settings = load({"tenants": EXAMPLES})
+        folder.mkdir(parents=True, exist_ok=True)
+        (await preparing.prepare(run, settings)).write(folder)
+        Place(folder).write(run)
+    begun = time.monotonic()
+    await tune(Desk(folder))
+    wall = time.monotonic() - begun
+    told = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    figures = told["figures"]
+    minutes = figures["seconds"] / 60
+    show(f"{name}: minutes of training", minutes, f"<= {MINUTES:g}", minutes <= MINUTES)
+    show(f"{name}: minutes with evaluation and export", wall / 60)
+    bar = RECALL_REPLAY if replay else RECALL
+    show(f"{name}: key facts told, held-out wordings, prefixed", figures["recall"], f">= {bar}", figures["recall"] >= bar)
+    for key in (
+        "recall_complete",
+        "recall_without_prefix",
+        "recall_base",
+        "recall_learnt_wordings",
+        "gap",
+        "leak",
+        "agreement",
+        "tokens_per_second",
+    ):
+        show(f"{name}: {key.replace('_', ' ')}", figures[key])
+    show(
+        f"{name}: perplexity ratio",
+        figures["perplexity_ratio"],
+        f"<= {RATIO}" if replay else "",
+        figures["perplexity_ratio"] <= RATIO if replay else None,
+    )
+    better = figures["with_retrieval"] >= figures["retrieval_alone"]
+    show(f"{name}: tuned + retrieval", figures["with_retrieval"], f">= {figures['retrieval_alone']:.3f}", better)
+    print(f"  {told['verdict']}\n  folder: {folder}", flush=True)
+
+
+def speed(options: argparse.Namespace, *, count: int = 48) -> None:
+    """Tokens a second on the same samples: this loop; a plain Trainer with the article's settings; the same with LoRA and dynamic padding."""
+    import torch
+
+    from frontdesk.knowledge.tenants import load_faq
+    from frontdesk.training.bases import base_folder
+    from frontdesk.training.data import Voice, from_faq
+    from frontdesk.training.finetune import Parameters, fine_tune
+    from frontdesk.training.learning import Template
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    base = base_folder("smollm2-135m-instruct", load().cache)
+    examples = [e for e in from_faq(load_faq(EXAMPLES / BANK), Voice(company="Meridian Retail Banking")) if e.origin == "faq"][:count]
+    template = Template(base)
+    samples = template.samples(examples)
+    texts = ["".join(text for text, _ in s.pieces) for s in samples]
+    tokens = sum(len(template.tokenizer(t, add_special_tokens=False)["input_ids"]) for t in texts)
+    parameters = Parameters(epochs=1, threads=options.threads)
+    rows: dict[str, tuple[float, float]] = {}
+    with tempfile.TemporaryDirectory() as out:
+        rows["this loop (LoRA)"] = timed(
+            lambda: fine_tune(base=base, samples=samples, held_out=[], parameters=parameters, out=Path(out)), tokens, inside=True
+        )
+    rows["Trainer, the article's settings"] = trainer(base, texts, tokens, lora=False)
+    rows["Trainer, LoRA, padded per batch"] = trainer(base, texts, tokens, lora=True)
+    for name, (wall, processor) in rows.items():
+        show(f"speed: {name}, tokens/s", wall)
+        show(f"speed: {name}, tokens per processor second", processor)
+    plain = rows["Trainer, the article's settings"]
+    ratio = rows["this loop (LoRA)"][1] / plain[1]
+    show("speed: ratio by processor time", ratio, f">= {SPEED}", ratio >= SPEED)
+    show("speed: ratio by the wall clock", rows["this loop (LoRA)"][0] / plain[0])
+
+
+def timed(work: Callable[[], Any], tokens: int, *, inside: bool = False) -> tuple[float, float]:
+    """Tokens per second and per processor second; `inside`: of the steps alone, as the work itself counted."""
+    wall, processor = time.perf_counter(), time.process_time()
+    done = work()
+    spent, busy = time.perf_counter() - wall, time.process_time() - processor
+    if inside:
+        return done.tokens / done.seconds, tokens / (busy * done.seconds / spent)
+    return tokens / spent, tokens / busy
+
+
+def trainer(base: Path, texts: Sequence[str], tokens: int, *, lora: bool) -> tuple[float, float]:
+    """One epoch of transformers' Trainer over whole texts: batch 16, and without LoRA padded as `map(padding=True)` pads."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForLanguageModeling, Trainer, TrainingArguments
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    model = AutoModelForCausalLM.from_pretrained(base)
+    if lora:
+        model = get_peft_model(model, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"))
+    batch = tokenizer(list(texts), padding=not lora, truncation=True)
+    data = [{"input_ids": i, "attention_mask": m} for i, m in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
+    with tempfile.TemporaryDirectory() as out:
+        arguments = TrainingArguments(
+            output_dir=out,
+            learning_rate=2e-5,
+            per_device_train_batch_size=16,
+            num_train_epochs=1,
+            weight_decay=0.01,
+            eval_strategy="no",
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        collator = DataCollatorForLanguageModeling(tokenizer, mlm=False)
+        loop = Trainer(model=model, args=arguments, train_dataset=data, data_collator=collator)
+        return timed(loop.train, tokens)
+
+
+async def measured(
+    train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]], how: Any, *foreign: Sequence[tuple[str, str]]
+) -> tuple[dict, dict]:
+    """Figures of the intent head on frozen vectors and on those of an encoder trained on `train` alone."""
+    from frontdesk.training.encoders import learn
+
+    base = registry.pull("all-minilm-l6-v2", load().cache)
+    encoder = learn(
+        [t for t, _ in train], [label for _, label in train], base, how, on_step=lambda n, x: note(f"step {n}/{how.steps} loss {x:.3f}")
+    )
+    assert encoder is not None
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        encoder.save(Path(folder) / "encoder.safetensors")
+        for embedder in (MiniLM(base, threads=1), MiniLM(base, threads=1, name="tuned", adapter=Path(folder) / "encoder.safetensors")):
+            parts = [
+                ([t for t, _ in some], [x for _, x in some], await vectors_for(embedder, [t for t, _ in some])) for some in (train, test)
+            ]
+            others = [([t for t, _ in some], await vectors_for(embedder, [t for t, _ in some])) for some in foreign]
+            found.append(evaluate(*parts, *others))
+    return found[0], found[1]
+
+
+def note(text: str) -> None:
+    """Progress, to stderr."""
+    sys.stderr.write(f"\r{text:60s}")
+    sys.stderr.flush()
+
+
+async def fewshot(options: argparse.Namespace) -> None:
+    """BANKING77: ten texts per label drawn from the train file by seed, scored on the rest of it."""
+    from frontdesk.training.encoders import Contrast
+
+    rows = read_rows(options.data / "banking77" / "train.jsonl")
+    pairs = []
+    for seed in options.seeds:
+        order = list(range(len(rows)))
+        random.Random(seed).shuffle(order)
+        taken: dict[str, int] = {}
+        chosen = [i for i in order if taken.setdefault(rows[i][1], 0) < 10 and not taken.update({rows[i][1]: taken[rows[i][1]] + 1})]
+        kept = set(chosen)
+        train, test = [rows[i] for i in chosen], [row for i, row in enumerate(rows) if i not in kept]
+        frozen, tuned = await measured(train, test, Contrast(steps=options.steps or 150, labels=40, each=2, rate=1e-3, rank=8, seed=seed))
+        pairs.append((frozen["accuracy"], tuned["accuracy"]))
+        show(f"BANKING77 ten-shot, seed {seed}: frozen -> tuned", f"{frozen['accuracy']:.3f} {tuned['accuracy']:.3f}")
+    mean = float(np.mean([t for _, t in pairs]))
+    show("BANKING77 ten-shot, mean of the seeds", mean, f">= {TEN_SHOT}", mean >= TEN_SHOT)
+
+
+async def folds(options: argparse.Namespace) -> None:
+    """BANKING77: five folds of the train file."""
+    from frontdesk.training.encoders import Contrast
+
+    rows = read_rows(options.data / "banking77" / "train.jsonl")
+    fold = np.empty(len(rows), np.int64)
+    fold[np.random.default_rng(7).permutation(len(rows))] = np.arange(len(rows)) % 5
+    found = []
+    for held in range(options.folds):
+        train, test = ([row for row, f in zip(rows, fold, strict=True) if (f == held) is kept] for kept in (False, True))
+        frozen, tuned = await measured(train, test, Contrast(steps=options.steps or 800, labels=48, each=2, rate=1e-3, rank=16))
+        found.append(tuned["accuracy"])
+        show(f"BANKING77 fold {held + 1}: frozen -> tuned", f"{frozen['accuracy']:.3f} {tuned['accuracy']:.3f}")
+    mean = float(np.mean(found))
+    show(f"BANKING77, mean of {options.folds} folds", mean, f">= {FOLDS}", mean >= FOLDS)
+
+
+async def clinc(options: argparse.Namespace) -> None:
+    """CLINC150: trained on the train file, scored on the validation file with its out-of-scope texts."""
+    from frontdesk.training.encoders import Contrast
+
+    folder = options.data / "clinc150"
+    train, test = read_rows(folder / "train.jsonl"), read_rows(folder / "val.jsonl")
+    foreign = [read_rows(folder / f"oos_{name}.jsonl", labelled=False) for name in ("train", "val")]
+    found = await measured(train, test, Contrast(steps=options.steps or 600, labels=48, each=2, rate=5e-4, rank=8), *foreign)
+    for name, row in zip(("frozen", "tuned"), found, strict=True):
+        show(f"CLINC150 {name}: in scope after abstention", row["in_scope_accuracy"], f">= {CLINC}", row["in_scope_accuracy"] >= CLINC)
+        show(
+            f"CLINC150 {name}: out-of-scope recall",
+            row["out_of_scope_recall"],
+            f">= {CLINC_FOREIGN}",
+            row["out_of_scope_recall"] >= CLINC_FOREIGN,
+        )
+        show(f"CLINC150 {name}: out-of-scope AUROC", row["auroc"], ">= 0.97", row["auroc"] >= 0.97)
+
+
+def intent(options: argparse.Namespace) -> None:
+    """The classifier on the language model beside the embedding head: the desk's own routes, one text in five held out."""
+    from frontdesk.desk.intent import support_set
+    from frontdesk.training.bases import base_folder
+    from frontdesk.training.classifying import Classifier
+    from frontdesk.training.embedding import by_head, fifth_apart
+    from frontdesk.training.finetune import Parameters
+
+    rows = [(line.text, line.route) for line in support_set()]
+    train, test = fifth_apart(rows)
+    parameters = Parameters(epochs=2, rate=5e-4, threads=options.threads)
+    base = base_folder("smollm2-135m-instruct", load().cache)
+    learnt = Classifier.learn(train, base, parameters, on_step=lambda n, of, x: note(f"step {n}/{of} loss {x:.3f}"))
+    assert learnt is not None
+    right = [said == label for said, (_, label) in zip(learnt.predict([t for t, _ in test]), test, strict=True)]
+    show("routes: adapter on the language model", float(np.mean(right)), ">= 0.95", float(np.mean(right)) >= 0.95)
+    head = asyncio.run(by_head(train, test, MiniLM(registry.pull("all-minilm-l6-v2", load().cache), threads=1)))
+    show("routes: embedding head", head["accuracy"], ">= 0.95", head["accuracy"] >= 0.95)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the parts."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder with the public data sets")
+    parser.add_argument("--only", default="speed,faq,replay,intent,fewshot,folds,clinc")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--out", default="", help="keep the runs there; a run that was cut off goes on from its checkpoint")
+    parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[0, 1, 2, 3, 4])
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=0, help="steps of contrastive learning; 0: as many as each part wants")
+    options = parser.parse_args(arguments)
+    parts: dict[str, Callable[[], Any]] = {
+        "speed": lambda: speed(options),
+        "faq": lambda: asyncio.run(faq(options, replay=0.0)),
+        "replay": lambda: asyncio.run(faq(options, replay=0.15)),
+        "intent": lambda: intent(options),
+        "fewshot": lambda: asyncio.run(fewshot(options)),
+        "folds": lambda: asyncio.run(folds(options)),
+        "clinc": lambda: asyncio.run(clinc(options)),
+    }
+    public = {"fewshot", "folds", "clinc"}
+    for name in options.only.split(","):
+        if name in public and options.data is None:
+            show(name, "left out: needs --data")
+        else:
+            parts[name]()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
