@@ -110,7 +110,11 @@ async def rehearse(stage: Stage, settings: Settings, wanted: Wanted, *, report: 
         if not wanted.resume:
             await fleet.start(plan)
         if not await _until_stopped(fleet, console):
-            console.print(f"stopped; nothing is lost. Go on with: frontdesk rehearse run {wanted.tenant} --resume {name}", highlight=False)
+            console.print(
+                f"stopped; nothing is lost. Go on with: frontdesk rehearse run {wanted.tenant} --resume {name}",
+                highlight=False,
+                soft_wrap=True,
+            )
             raise KeyboardInterrupt
         return await report(await Run.stored(store, name, stage.sentiment()))
 
