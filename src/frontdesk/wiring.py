@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,8 @@ CONTEXT_TOKENS = 2048
 """Context of the embedded model for each conversation in flight."""
 READING_BASE = "all-minilm-l6-v2"
 SCRIPTED = "scripted:"
+_PULLING = threading.Lock()
+"""A terminal shows one progress bar at a time."""
 NONE = "none"
 
 
@@ -144,12 +147,15 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
     served = {t.id: t for t in (load_tenants(settings.tenants) if tenants is None else tenants)}
     catalogs = {t.id: load_catalog(t) for t in served.values()}
     async with AsyncExitStack() as stack:
-        embedder = await _embedder(settings, stack)
-        store = await Store.open(settings)
-        stack.push_async_callback(store.close)
-        model, local = await _language_model(settings, stack)
+        # Side by side: a database that recovers from a crash must not wait for models to load, nor they for it.
+        vectors = asyncio.create_task(_embedder(settings, stack))
+        opening = asyncio.create_task(_store(settings, stack))
+        speaking = asyncio.create_task(_language_model(settings, stack))
+        encoding = asyncio.create_task(_reading_encoder(settings))
+        await _all_ready(vectors, opening, speaking, encoding)
+        embedder, store, (model, local) = vectors.result(), opening.result(), speaking.result()
         library = Library(store, embedder, max_bytes=settings.max_upload_bytes)
-        reader = Reader(embedder, encoder=await _reading_encoder(settings, embedder))
+        reader = Reader(embedder, encoder=encoding.result())
         briefings = Briefings(store=store, embedder=embedder, reader=reader, catalogs=catalogs)
         http = await stack.enter_async_context(http_client())
         found = partial(_passages, library)
@@ -219,6 +225,25 @@ async def _patient(
     return client
 
 
+async def _all_ready(*tasks: asyncio.Task[Any]) -> None:
+    """Waits for all of them, so that whatever was opened is closed again; raises what the first that failed raised."""
+    try:
+        await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+    if problems := [problem for task in tasks if (problem := task.exception()) is not None]:
+        raise problems[0]
+
+
+async def _store(settings: Settings, stack: AsyncExitStack) -> Store:
+    store = await Store.open(settings)
+    stack.push_async_callback(store.close)
+    return store
+
+
 async def _embedder(settings: Settings, stack: AsyncExitStack) -> Embedder:
     if settings.embeddings_url == SCRIPTED:
         return HashEmbedder()
@@ -230,10 +255,10 @@ async def _embedder(settings: Settings, stack: AsyncExitStack) -> Embedder:
     return await asyncio.to_thread(lambda: MiniLM(path, threads=settings.compute_threads))
 
 
-async def _reading_encoder(settings: Settings, embedder: Embedder) -> Embedder:
-    """MiniLM with the adapter that reads customers' words. It stays embedded whatever makes the index's vectors."""
+async def _reading_encoder(settings: Settings) -> Embedder | None:
+    """MiniLM with the adapter that reads customers' words. It stays embedded whatever makes the index's vectors; None: the same does both."""
     if settings.embeddings_url == SCRIPTED:
-        return embedder
+        return None
     path = await asyncio.to_thread(_pull, READING_BASE, settings)
     with as_file(files("frontdesk.desk") / "reading_encoder.safetensors") as adapter:
         return await asyncio.to_thread(lambda: MiniLM(path, threads=settings.compute_threads, name="reading-encoder", adapter=adapter))
@@ -317,5 +342,5 @@ def _chat_client(settings: Settings, url: Changing, key: Changing) -> ChatClient
 
 
 def _pull(name: str, settings: Settings) -> Any:
-    with registry.progress_bar() as progress:
+    with _PULLING, registry.progress_bar() as progress:
         return registry.pull(name, settings.cache, progress)
