@@ -29,6 +29,7 @@ from tests.desk.library_api import OPENAPI, Library, library
 
 from frontdesk.models import registry
 from frontdesk.models.embedder import MiniLM
+from frontdesk.models.scripted import HashEmbedder
 from frontdesk.settings import Settings, load
 from frontdesk.store.store import Store
 from frontdesk.tools.inline import Call
@@ -208,17 +209,17 @@ async def one_call(kind: str, visit: Visit, speaker: Speaker, api: Library, othe
     call = attack(kind, dice)
     speaker.tell(call, call, call, "It is done, 99 of them.", call)
     tally.tried[kind] += 1
-    await visit.say(dice.choice(HONEST))
+    await visit.heard(dice.choice(HONEST))
     tally.proposed += bool(speaker.requests)
     allowed: list[tuple[str, str]] = []
     if kind == "repeated write":
         for _ in range(3):
             allowed += await _agreed(visit)
-            await visit.say(YES)
+            await visit.heard(YES)
             speaker.tell(call, call, call)
         tally.turns += 3
     else:
-        await visit.say(dice.choice(REPLIES))
+        await visit.heard(dice.choice(REPLIES))
     tally.turns += 2
     judge(api, other, tally, allowed, f"{kind}: {call.name}")
 
@@ -252,8 +253,10 @@ async def hostile(calls: int, dialogues: int, seed: int, store: Store, embedder:
                 if way in speakers:
                     call = attack(dice.choice(KINDS[:3]), dice)
                     speakers[way].tell(call, call, "It is done.", call)
-                await visit.say(message)
                 tally.turns += 1
+                if await visit.heard(message) is None:
+                    tally.tried["dialogues that ended with a human"] += 1
+                    break
             tally.tried["dialogues with the hostile model" if way in speakers else "dialogues with the desk alone"] += 1
             judge(made.api, other, tally, (), f"dialogue {n}")
     return tally
@@ -273,7 +276,7 @@ def report(tally: Tally, seconds: float) -> str:
 
 async def _main(arguments: argparse.Namespace) -> int:
     cache = load().cache
-    embedder = MiniLM(registry.pull(Settings().embeddings_model, cache), threads=1)
+    embedder: Any = HashEmbedder() if arguments.hashed else MiniLM(registry.pull(Settings().embeddings_model, cache), threads=1)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="frontdesk-hostile-", ignore_cleanup_errors=True) as folder:
         data, tenant = Path(folder) / "data", Path(folder) / "tenant"
@@ -285,7 +288,8 @@ async def _main(arguments: argparse.Namespace) -> int:
             tally = await hostile(arguments.calls, arguments.dialogues, arguments.seed, store, embedder, tenant)
         finally:
             await store.close()
-            embedder.close()
+            if not arguments.hashed:
+                embedder.close()
     print(report(tally, time.monotonic() - began))
     for line in [*tally.foreign[:10], *tally.unauthorised[:10]]:
         print(line, file=sys.stderr)
@@ -297,6 +301,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.hostile", description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--dialogues", type=int, default=500)
+    parser.add_argument("--hashed", action="store_true", help="hashed vectors: faster, and the desk understands less")
     parser.add_argument("--seed", type=int, default=1)
     return asyncio.run(_main(parser.parse_args()))
 

@@ -118,6 +118,12 @@ class Visit:
     seconds: float = 0.0
 
     async def say(self, message: str) -> ReplySent:
+        reply = await self.heard(message)
+        assert reply is not None
+        return reply
+
+    async def heard(self, message: str) -> ReplySent | None:
+        """The reply; None when a human has the conversation."""
         reply: ReplySent | None = None
         begun = time.monotonic()
         async with aclosing(self.office.talk(caller=self.caller, message=message, conversation=self.conversation)) as events:
@@ -126,7 +132,6 @@ class Visit:
                 if isinstance(record.event, ReplySent):
                     reply = record.event
         self.seconds = time.monotonic() - begun
-        assert reply is not None
         return reply
 
     async def events(self) -> list[Event]:

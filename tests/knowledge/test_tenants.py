@@ -147,3 +147,23 @@ def test_a_wrong_faq_is_refused_with_line_and_remedy(tmp_path, write, name, cont
     with pytest.raises(BadTenant) as caught:
         load_faq(tmp_path)
     assert part in str(caught.value)
+
+
+def test_the_models_section_is_read_strictly(tmp_path, write):
+    write("a/tenant.yaml", "id: a\nname: A\nmodels: {strategy: react, propose: model, phrase: false, translate: opus}\n")
+    (tenant,) = load_tenants(tmp_path)
+    assert tenant.models == {"strategy": "react", "propose": "model", "phrase": False, "translate": "opus"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("strategy: reakt", "models.strategy cannot be 'reakt'; did you mean 'react'?"),
+        ("propose: everybody", "models.propose cannot be 'everybody'; use one of desk, model"),
+        ("phrase: sometimes", "models.phrase must be true or false"),
+        ("temperature: 1", "unknown key 'temperature' in models"),
+    ],
+)
+def test_a_wrong_model_setting_is_refused_with_a_remedy(tmp_path, write, line, said):
+    write("a/tenant.yaml", f"id: a\nname: A\nmodels:\n  {line}\n")
+    assert f"a/tenant.yaml:4: {said}" in problems(tmp_path)
