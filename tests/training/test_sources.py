@@ -1,14 +1,22 @@
 """Examples from the log and from data sets: only what was resolved, masked, traceable to what may be erased."""
 
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from frontdesk.domain.conversation import Conversation, ConversationId, Owner, Route, Speaker, TurnId, Utterance
+from frontdesk.domain.events import MessageReceived, ReplySent
 from frontdesk.domain.knowledge import Citation
-from frontdesk.domain.tenancy import Tenant, TenantId
+from frontdesk.domain.tenancy import KeyId, Tenant, TenantId
 from frontdesk.errors import BadInput
+from frontdesk.settings import Settings
+from frontdesk.store.store import Store
+from frontdesk.training import shards
+from frontdesk.training.data import to_json
+from frontdesk.training.preparing import conversations
+from frontdesk.training.runs import RunManager
 from frontdesk.training.sources import from_conversation, from_dataset, resolved
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -62,6 +70,25 @@ def test_a_summary_that_was_handed_over_is_learnt_as_well() -> None:
     examples = from_conversation(conversation(ASKED, ANSWERED), TENANT, summary="Anna (anna@mail.example) asked to renew.")
     assert examples[-1].answer == "Anna ([email]) asked to renew."
     assert "customer: Renew my loan" in examples[-1].question
+
+
+async def test_conversations_come_out_of_the_log_and_can_be_taken_out_of_the_data_again(
+    store: Store, tenant: TenantId, database_settings: Settings, tmp_path: Path
+) -> None:
+    kept = store.for_tenant(tenant).conversations
+    ids = []
+    for text in ("Renew my loan?", "Mail me at anna@mail.example"):
+        ids.append(await kept.open(key=KeyId("k"), customer=None, channel="api"))
+        reply = ReplySent(text="Up to 3 times.", route=Route.FAQ, confidence=0.9)
+        await kept.append(ids[-1], TurnId("t"), [MessageReceived(text=text), reply])
+    await kept.append(await kept.open(key=KeyId("k"), customer=None, channel="api"), TurnId("t"), [MessageReceived(text="Nobody answers")])
+    examples = await conversations(store, Tenant(id=tenant, name="Larkfield Library"))
+    assert sorted(e.question for e in examples) == ["Mail me at [email]", "Renew my loan?"]
+    settings = dataclasses.replace(database_settings, data=tmp_path)
+    shards.write((to_json(e) for e in examples), tmp_path / "runs" / "talk" / "data")
+    manager = RunManager(store, settings)
+    assert manager.forget(ids[0]) == {"talk": 1}
+    assert manager.forget(ids[0]) == {}
 
 
 def write(path: Path, text: str) -> str:

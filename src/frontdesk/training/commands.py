@@ -68,6 +68,7 @@ def train_app(models: Callable[[], Models]) -> typer.Typer:
     app.add_typer(toolformer_app, name="toolformer")
     _starting(app, models)
     _watching(app, get_app)
+    _steering(app)
     return app
 
 
@@ -210,25 +211,6 @@ def _watching(app: typer.Typer, get_app: typer.Typer) -> None:
                 if not follow:
                     return
 
-    @app.command("stop")
-    @_async
-    async def train_stop(name: Name, data: Data = None) -> None:
-        """Stop a run after its step; it can be resumed."""
-        async with _manager(configuration.load({"data": data})) as manager:
-            print_out((await manager.stop(name)).value)
-
-    @app.command("resume")
-    @_async
-    async def train_resume(
-        name: Name, follow: Annotated[bool, typer.Option("--follow", help="Stay and show progress.")] = False, data: Data = None
-    ) -> None:
-        """Go on with a stopped or failed run from its last checkpoint."""
-        async with _manager(configuration.load({"data": data})) as manager:
-            place = await manager.resume(name)
-            print_out(name)
-            if follow:
-                await _follow(manager, place)
-
     @app.command("describe")
     @_async
     async def train_describe(name: Name, data: Data = None, as_json: AsJson = False) -> None:
@@ -248,6 +230,38 @@ def _watching(app: typer.Typer, get_app: typer.Typer) -> None:
             if drawn := curves.terminal(curves.read(place.folder / "curves.jsonl")):
                 print_out(drawn)
             show_report(run.report)
+
+
+def _steering(app: typer.Typer) -> None:
+    @app.command("stop")
+    @_async
+    async def train_stop(name: Name, data: Data = None) -> None:
+        """Stop a run after its step; it can be resumed."""
+        async with _manager(configuration.load({"data": data})) as manager:
+            print_out((await manager.stop(name)).value)
+
+    @app.command("resume")
+    @_async
+    async def train_resume(
+        name: Name, follow: Annotated[bool, typer.Option("--follow", help="Stay and show progress.")] = False, data: Data = None
+    ) -> None:
+        """Go on with a stopped or failed run from its last checkpoint."""
+        async with _manager(configuration.load({"data": data})) as manager:
+            place = await manager.resume(name)
+            print_out(name)
+            if follow:
+                await _follow(manager, place)
+
+    @app.command("forget")
+    @_async
+    async def train_forget(conversation: Annotated[str, typer.Argument(help="Id of an erased conversation.")], data: Data = None) -> None:
+        """Take a conversation out of the data of every run; what was trained on it is named, to be trained again."""
+        async with _manager(configuration.load({"data": data})) as manager:
+            found = manager.forget(conversation)
+        for name, count in found.items():
+            print_out(f"{name}: {count} examples taken out")
+        if not found:
+            errors.print("no run learnt from it", highlight=False)
 
     @app.command("delete")
     @_async

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ class Estimate:
     training: int
     activations: int
     available: int
+    disk: int
+    """Of checkpoint and adapter, the old ones beside the new."""
 
     @property
     def needed(self) -> int:
@@ -45,8 +48,18 @@ def estimate(base: Path, parameters: Parameters, *, available: int | None = None
         weights=(linear + vocabulary * hidden) * size,
         training=trained * (size * 2 + 16),
         activations=micro * layers * (14 * hidden + 4 * inner) * size + micro * vocabulary * 8,
+        disk=trained * 40,
         available=int(psutil.virtual_memory().available) if available is None else available,
     )
     if found.needed > found.available:
         raise TrainingFailed(f"this run {found}: lower `batch` or `length`, use `method: lora`, or take a smaller model")
     return found
+
+
+def require_disk(folder: Path, needed: Estimate) -> None:
+    """Raises TrainingFailed when checkpoint and adapter will not fit beside `folder`."""
+    free = shutil.disk_usage(folder).free
+    if free < needed.disk:
+        raise TrainingFailed(
+            f"the run writes about {needed.disk / 2**30:.1f} GiB to {folder}, {free / 2**30:.1f} GiB are free: free some space there"
+        )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from frontdesk.errors import Conflict, NotFound, TrainingFailed
 from frontdesk.settings import Settings, child_environment
 from frontdesk.store.runs import Run, RunState, TrainingRuns
 from frontdesk.store.store import Store
+from frontdesk.training import shards
 from frontdesk.training.runfile import RunFile
 
 SHARED = TenantId("_")
@@ -147,6 +149,14 @@ class RunManager:
         await self.rows(place).delete(name)
         await asyncio.to_thread(shutil.rmtree, place.folder)
 
+    def forget(self, conversation: str) -> dict[str, int]:
+        """Take an erased conversation out of every run's data; run -> examples that went. What was trained on them should be trained again."""
+        found = {}
+        for folder in sorted(self._runs.iterdir()) if self._runs.is_dir() else ():
+            if (folder / "data" / "index.json").is_file() and (count := shards.forget(folder / "data", f"conversation:{conversation}")):
+                found[folder.name] = count
+        return found
+
     async def current(self, place: Place) -> Run:
         """A run as it is now; one whose supervisor vanished is FAILED from here on."""
         rows = self.rows(place)
@@ -216,7 +226,7 @@ def beat(folder: Path) -> dict[str, Any]:
 
 def write_beat(folder: Path, **values: Any) -> None:
     """One beat, whole or not at all."""
-    part = folder / "beat.json.part"
+    part = folder / f"beat.json.{os.getpid()}"  # with several GPUs there are several workers
     part.write_text(json.dumps(values), encoding="utf-8")
     part.rename(folder / "beat.json")
 

@@ -22,7 +22,7 @@ from frontdesk.training.data import Example, Voice, general
 from frontdesk.training.evaluating import Evaluation, Judge, energy
 from frontdesk.training.facts import recall
 from frontdesk.training.finetune import Epoch, Outcome, Step, fine_tune
-from frontdesk.training.memory import Estimate, estimate
+from frontdesk.training.memory import Estimate, estimate, require_disk
 from frontdesk.training.worker import Desk, Stopped
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ async def tune(desk: Desk) -> None:
     desk.say("unpacking the base model")
     base = base_folder(run.model, desk.settings.cache)
     needed = estimate(base, run.parameters)
+    require_disk(desk.folder, needed)
     desk.say(f"this run {needed}")
     from frontdesk.training.learning import Template, replay
+    from frontdesk.training.workers import first
 
     template = Template(base)
     learnt = [e for e in examples if e.split == "train"]
@@ -67,6 +69,8 @@ async def tune(desk: Desk) -> None:
     )
     if outcome.ended == "stopped":
         raise Stopped
+    if not first():
+        return
     evaluation = await _judge(desk, template, outcome, examples, voice, told, needed)
     _write_report(desk.folder, run.to_json(), outcome, evaluation, told)
     asked = list(run.eval_prompts) or [e.question for e in _spread([e for e in examples if e.split == "held_out"], 3)]

@@ -61,3 +61,8 @@ class Workers:
         flag = torch.tensor([int(wish)], device=device)
         distributed.all_reduce(flag)
         return bool(flag)
+
+
+def first() -> bool:
+    """Whether this process is the one that writes files; true when it is alone."""
+    return not distributed.is_available() or not distributed.is_initialized() or distributed.get_rank() == 0
