@@ -5,6 +5,7 @@ Needs torch. Parts of a text are tokenised apart, so that what stands before a p
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,30 +56,46 @@ class Causal:
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def log_probabilities(self, wanted: Sequence[Scored]) -> list[list[float]]:
-        """ln p of each token of each text, in order."""
-        rows = []
-        for one in wanted:
-            left = [t for part in one.before for t in self.tokens(part)]
-            right = self.tokens(one.text)
-            rows.append((left, right[: one.tokens] if one.tokens else right))
-        found: list[list[float]] = [[] for _ in rows]
-        for group in _batches([len(a) + len(b) for a, b in rows]):
-            longest = max(len(rows[i][0]) + len(rows[i][1]) for i in group)
-            ids = torch.zeros((len(group), longest), dtype=torch.long, device=self.device)
-            mask = torch.zeros_like(ids)
-            for n, i in enumerate(group):
-                row = [*rows[i][0], *rows[i][1]]
-                ids[n, : len(row)] = torch.tensor(row)
-                mask[n, : len(row)] = 1
-            places = [(n, len(rows[i][0]) + t - 1) for n, i in enumerate(group) for t in range(len(rows[i][1]))]
-            at = torch.tensor(places, device=self.device).reshape(-1, 2)
-            states = self.model.get_decoder()(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-            logits = self.model.get_output_embeddings()(states[at[:, 0], at[:, 1]]).float()
-            chosen = logits.log_softmax(-1).gather(1, ids[at[:, 0], at[:, 1] + 1].unsqueeze(1)).squeeze(1).tolist()
-            start = 0
-            for i in group:
-                found[i] = chosen[start : start + len(rows[i][1])]
-                start += len(rows[i][1])
+        """ln p of each token of each text, in order. A context that several share goes through the model once."""
+        found: list[list[float]] = [[] for _ in wanted]
+        by_context: dict[str, list[int]] = {}
+        for i, one in enumerate(wanted):
+            by_context.setdefault(one.context, []).append(i)
+        for context, members in by_context.items():
+            tokens = self.tokens(context)
+            begun = self.model.get_decoder()(input_ids=torch.tensor([tokens], device=self.device), use_cache=True)
+            rows = [self._behind(wanted[i]) for i in members]
+            for group in _batches([len(a) + len(b) for a, b in rows]):
+                for n, row in zip(group, self._scores(begun, len(tokens), [rows[n] for n in group]), strict=True):
+                    found[members[n]] = row
+        return found
+
+    def _behind(self, one: Scored) -> tuple[list[int], list[int]]:
+        """What stands between context and text, and the text, as tokens."""
+        right = self.tokens(one.text)
+        return [t for part in one.before for t in self.tokens(part)], right[: one.tokens] if one.tokens else right
+
+    def _scores(self, begun: Any, shared: int, rows: Sequence[tuple[list[int], list[int]]]) -> list[list[float]]:
+        """The same for rows behind one context of `shared` tokens, whose states are in `begun`."""
+        longest = max(len(a) + len(b) for a, b in rows)
+        ids = torch.zeros((len(rows), longest), dtype=torch.long, device=self.device)
+        mask = torch.ones((len(rows), shared + longest), dtype=torch.long, device=self.device)
+        for n, (before, text) in enumerate(rows):
+            ids[n, : len(before) + len(text)] = torch.tensor([*before, *text])
+            mask[n, shared + len(before) + len(text) :] = 0
+        past = copy.deepcopy(begun.past_key_values)
+        past.batch_repeat_interleave(len(rows))
+        out = self.model.get_decoder()(input_ids=ids, attention_mask=mask, past_key_values=past, use_cache=True).last_hidden_state
+        # The context's last state predicts the first token behind it.
+        states = torch.cat([begun.last_hidden_state[:, -1:].expand(len(rows), 1, -1), out], dim=1)
+        places = [(n, len(before) + t) for n, (before, text) in enumerate(rows) for t in range(len(text))]
+        at = torch.tensor(places, device=self.device).reshape(-1, 2)
+        logits = self.model.get_output_embeddings()(states[at[:, 0], at[:, 1]]).float()
+        chosen = logits.log_softmax(-1).gather(1, ids[at[:, 0], at[:, 1]].unsqueeze(1)).squeeze(1).tolist()
+        found, start = [], 0
+        for _, text in rows:
+            found.append(chosen[start : start + len(text)])
+            start += len(text)
         return found
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]

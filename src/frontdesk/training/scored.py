@@ -18,5 +18,5 @@ class Scored:
 
     @property
     def before(self) -> tuple[str, ...]:
-        """What stands before the text, in pieces."""
-        return tuple(p for p in (self.context, self.prefix, self.left) if p)
+        """What stands between context and text, in pieces."""
+        return tuple(p for p in (self.prefix, self.left) if p)
