@@ -95,7 +95,7 @@ def write_tenant(folder: Path, material: Material, url: str) -> Path:
 @asynccontextmanager
 async def desk(folder: Path, tenants: Path, settings: Settings) -> AsyncIterator[Line]:
     """The desk over that tenant, answering while the block runs."""
-    own = replace(settings, tenants=tenants, data=folder / "data")
+    own = replace(settings, tenants=tenants, data=folder / "data", rate_per_minute=0)
     async with wiring.running(own) as office, http_client() as http:
         await office.prepare()
         key = await office.store.for_tenant(TENANT).keys.create(Role.SERVER, "benchmark")

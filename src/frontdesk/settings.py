@@ -68,6 +68,13 @@ class Settings:
         default=0.8, metadata={"help": "Messages of one conversation that come within this time get one reply (native API)."}
     )
     panels: str = field(default="", metadata={"help": "Folder of your own panels for the console, one Python file each; empty: none."})
+    public_url: str = field(default="", metadata={"help": "Address under which browsers reach this server; empty: as each request says."})
+    staff_issuer: str = field(default="", metadata={"help": "OpenID Connect issuer at which the staff signs in to the console."})
+    staff_client_id: str = field(default="", metadata={"help": "What `staff_issuer` knows this server as."})
+    staff_client_secret: str = field(default="", metadata={"help": "The client's secret at `staff_issuer`; empty for a public client."})
+    staff_members: str = field(
+        default="", metadata={"help": "Who may enter that way, as `anna@acme.example=operator, *@acme.example=agent`; empty: nobody."}
+    )
     conversation_hours: float = field(default=24.0, metadata={"help": "Hours without a message after which a conversation is closed."})
 
     @property

@@ -55,6 +55,10 @@ class Identity:
     secret_env: str = ""
     """Name of the environment variable that holds a shared secret (development only)."""
     sign_in_url: str = ""
+    client_id: str = ""
+    """What the issuer knows this desk as; then customers can sign in at `/sign-in/TENANT`."""
+    client_secret_env: str = ""
+    """Name of the environment variable that holds the client's secret; empty: a public client, which PKCE alone protects."""
 
 
 @dataclass(frozen=True, kw_only=True)

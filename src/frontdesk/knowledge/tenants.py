@@ -381,15 +381,17 @@ def _bind(file: _File, node: yaml.Node) -> Mapping[str, str]:
 
 
 def _identity(file: _File, node: yaml.Node) -> Identity:
-    nodes = file.mapping(node, "identity", ("issuer", "audience", "algorithms", "jwks_url", "secret_env", "sign_in_url"))
+    nodes = file.mapping(
+        node, "identity", ("issuer", "audience", "algorithms", "jwks_url", "secret_env", "sign_in_url", "client_id", "client_secret_env")
+    )
     values: dict[str, Any] = {}
     for name, value in nodes.items():
         if name == "algorithms":
             values[name] = tuple(_algorithm(file, item) for item in file.sequence(value, "identity.algorithms"))
         elif name in {"jwks_url", "sign_in_url"}:
             values[name] = _url(file, value, f"identity.{name}")
-        elif name == "secret_env":
-            values[name] = file.string(value, "identity.secret_env", _ENV_NAME, "write the name of an environment variable, not the secret")
+        elif name in {"secret_env", "client_secret_env"}:
+            values[name] = file.string(value, f"identity.{name}", _ENV_NAME, "write the name of an environment variable, not the secret")
         else:
             values[name] = file.string(value, f"identity.{name}")
     return Identity(**values)

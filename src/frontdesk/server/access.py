@@ -19,6 +19,7 @@ from frontdesk.server.auth import Authenticator
 from frontdesk.server.limits import RateLimits, Slot, Slots
 from frontdesk.server.metrics import Metrics
 from frontdesk.server.office import Office
+from frontdesk.server.openid import Providers
 from frontdesk.server.turns import Turns
 
 _key = HTTPBearer(auto_error=False, scheme_name="Key", description="A tenant's key: `fd_<tenant>_…`.")
@@ -45,6 +46,8 @@ class Desk:
             library=cast("Finder | None", office.library if hasattr(office.library, "search") else None),
         )
         """What the log says; an office without models has figures and no tones."""
+        self.providers = Providers()
+        """Where customers and staff sign in."""
         self.syncs: dict[TenantId, asyncio.Lock] = {}
 
 

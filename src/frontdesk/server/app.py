@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 import frontdesk
 from frontdesk.errors import FrontdeskError
-from frontdesk.server import assisting, completions, insight, live, native, pages, problems, staff
+from frontdesk.server import assisting, completions, insight, live, native, pages, problems, signing_in, staff
 from frontdesk.server.access import Desk
 from frontdesk.server.edge import Edge
 from frontdesk.server.limits import BodyLimit
@@ -68,6 +68,7 @@ def create_app(office: Office) -> FastAPI:
     app.include_router(insight.router, responses=_NATIVE_ERRORS)
     app.include_router(assisting.router, responses=_NATIVE_ERRORS)
     app.include_router(pages.router)
+    app.include_router(signing_in.router)
     app.include_router(live.router)
     app.add_middleware(BodyLimit, limit=office.settings.max_body_bytes, streaming=staff.UPLOADS, below=(CONSOLE_UPLOADS,))
     app.add_middleware(Edge, metrics=desk.metrics, tenants=lambda: office.tenants)

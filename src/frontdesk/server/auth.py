@@ -12,7 +12,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,9 +49,15 @@ Key = OctKey | RSAKey | ECKey | OKPKey
 log = structlog.get_logger(__name__)
 
 
-def issue_customer_token(secret: bytes, tenant: TenantId, customer: CustomerId, now: float) -> str:
-    """A development token for one customer of one tenant, good for an hour from `now` (seconds since the epoch)."""
-    claims = {"iss": ISSUER, "sub": str(customer), "aud": str(tenant), "iat": int(now), "exp": int(now) + TOKEN_SECONDS}
+def issue_customer_token(
+    secret: bytes, tenant: TenantId, customer: CustomerId, now: float, *, more: Mapping[str, Any] | None = None, ends: float = math.inf
+) -> str:
+    """The desk's own token for one customer of one tenant, good for an hour from `now` (seconds since the epoch), at most until `ends`.
+
+    `more`: claims beside the registered ones, which it cannot replace.
+    """
+    own = {"iss": ISSUER, "sub": str(customer), "aud": str(tenant), "iat": int(now), "exp": int(min(now + TOKEN_SECONDS, ends))}
+    claims = {**(more or {}), **own}
     return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(secret), algorithms=["HS256"])
 
 
@@ -64,6 +70,22 @@ class Trust:
     algorithms: frozenset[str]
     find: Callable[[str | None, str], Awaitable[Key | None]]
     """The key for a `kid` and an algorithm, or None."""
+
+
+async def proved(token: str, trust: Trust, now: float) -> dict[str, Any]:
+    """The claims of a token that proves itself in this one way. Raises BadCustomerToken; never says why."""
+    try:
+        header, _ = _look_at(token)
+        key = await trust.find(header.get("kid"), header["alg"]) if header["alg"] in trust.algorithms else None
+        return _verified(token, key, trust, now)
+    except (JoseError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as why:
+        log.info("token_refused", issuer=trust.issuer, reason=type(why).__name__)
+        raise BadCustomerToken(_UNVERIFIED) from None
+
+
+def public_algorithms(wanted: Collection[str]) -> frozenset[str]:
+    """Those of the wanted algorithms that verify with a public key."""
+    return frozenset(wanted) & _PUBLIC_ALGORITHMS
 
 
 class Authenticator:

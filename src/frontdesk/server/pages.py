@@ -125,7 +125,7 @@ async def about_me(caller: AnyCaller, desk: Shared) -> About:
         description=tenant.description,
         languages=list(tenant.languages),
         handoff=Reach(email=contact.email, phone=contact.phone, hours=contact.hours),
-        sign_in_url=tenant.identity.sign_in_url,
+        sign_in_url=tenant.identity.sign_in_url or (f"/sign-in/{tenant.id}" if tenant.identity.client_id else ""),
         max_message_chars=desk.office.settings.max_message_chars,
         customer=caller.customer,
     )

@@ -38,6 +38,16 @@ function suggest() {
   if (chat) chat.suggestions = narrow.matches ? asked : [];
 }
 
+/** The token of somebody who has just come back from signing in; null for everybody else. */
+async function pickedUp() {
+  const url = new URL(location.href);
+  if (!url.searchParams.has("signed_in")) return null;
+  url.searchParams.delete("signed_in");
+  history.replaceState(null, "", url);
+  const answer = await fetch("/sign-in/token", { method: "POST" }).catch(() => null);
+  return answer?.ok ? (await answer.json()).token : null;
+}
+
 async function tokenFor(tenant, customer) {
   if (!customer) return null;
   const headers = { "Content-Type": "application/json" };
@@ -111,7 +121,12 @@ async function withKey(key) {
   remember({ key });
   at("#keyless").hidden = true;
   at("main").classList.add("alone");
-  talk(key, (await answer.json()).name);
+  const about = await answer.json();
+  const token = await pickedUp();
+  const door = at("#sign-in");
+  door.hidden = token !== null || !about.sign_in_url;
+  if (!door.hidden) door.href = about.sign_in_url;
+  talk(key, about.name, token);
 }
 
 async function begin() {
