@@ -7,7 +7,16 @@ from selenium.webdriver.common.keys import Keys
 from tests.server.conftest import Served
 
 from frontdesk.domain.conversation import ConversationId, Owner, Pending, Route, TurnId
-from frontdesk.domain.events import AgentReplied, Event, MessageReceived, ReplySent, SentenceReleased, SlotRequested, TurnFailed
+from frontdesk.domain.events import (
+    AgentReplied,
+    CustomerRated,
+    Event,
+    MessageReceived,
+    ReplySent,
+    SentenceReleased,
+    SlotRequested,
+    TurnFailed,
+)
 from frontdesk.domain.tenancy import Role
 
 from .conftest import LINE, RETURNS, TRADE, Browser, Shop, Wire
@@ -317,6 +326,25 @@ def test_a_signed_in_customer_sees_and_erases_what_is_kept(browser: Browser, des
     browser.click(".danger")
     browser.sees("One conversation was erased.", ".sheet p")
     assert browser.texts(".item") == []
+
+
+def test_a_customer_says_how_it_went_and_it_is_kept(browser: Browser, desk: Served, embedded: str):
+    browser.visit(embedded)
+    browser.click(".launcher")
+    browser.say(QUESTION)
+    browser.sees("within 45 days")
+    own(desk, newest(desk), Owner.CLOSED)
+    browser.sees("This conversation is closed.", ".note")
+    browser.click(".note .again")
+    browser.click('.sheet [aria-label="Yes"]')
+    browser.sees("Thank you.", ".sheet [role=status]")
+    browser.click('.sheet [aria-label="4 of 5"]')
+    browser.until(lambda: ratings(desk) == [(None, True), (4, None)], "both are kept")
+
+
+def ratings(desk: Served) -> list[tuple[int | None, bool | None]]:
+    events = desk.do(desk.office.store.for_tenant(LINE).conversations.events(newest(desk)))
+    return [(r.event.score, r.event.solved) for r in events if isinstance(r.event, CustomerRated)]
 
 
 def test_a_guest_is_told_that_nothing_more_is_known(browser: Browser, embedded: str):

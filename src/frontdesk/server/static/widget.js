@@ -73,6 +73,11 @@ const WORDS = {
   aPerson: "A person",
   deskAgain: "The assistant answers again.",
   ended: "This conversation is closed.",
+  rate: "Say how it went",
+  solved: "Did this solve it?",
+  howWas: "How was it?",
+  points: (n) => (n === 1 ? "1 of 5, bad" : n === 5 ? "5 of 5, good" : `${n} of 5`),
+  rated: "Thank you. This is kept with the conversation.",
   movedOn: "The earlier conversation has ended; this is a new one.",
   switched: "You are signed in. This is your own conversation.",
   reconnecting: "Connection lost. Reconnecting…",
@@ -471,7 +476,7 @@ class Thread {
     Object.assign(this, { owner: event.owner, agent: event.agent || WORDS.aPerson });
     const at = { at: Date.parse(event.at) };
     if (event.owner === "agent") this.note(WORDS.joined(this.agent), at);
-    else if (event.owner === "closed") this.note(WORDS.ended, at);
+    else if (event.owner === "closed") this.note(WORDS.ended, { ...at, rate: true });
     else if (event.owner === "queue" && before !== "queue") this.note(WORDS.queuedBy, { ...at, contact: true });
     else if (event.owner === "desk" && before !== "desk") this.note(WORDS.deskAgain, at);
     if (event.owner !== "desk") for (const turn of this.turns.values()) this.#close(turn);
@@ -586,6 +591,7 @@ header:dir(rtl) { padding: 12px 18px 12px 12px; }
 .row { display: flex; flex-wrap: wrap; gap: 8px; }
 .pill { padding: 8px 16px; border-radius: 20px; border: 1px solid var(--line); font-size: 14px; font-weight: 550; }
 .pill:hover { border-color: var(--accent); }
+.pill[aria-pressed="true"] { border-color: var(--accent); background: var(--tint); }
 .pill.main { background: var(--accent); color: var(--on-accent); border-color: transparent; }
 .pill.danger { background: var(--warn); color: var(--paper); border-color: transparent; }
 .kept { border: 1px solid var(--line); border-radius: 12px; }
@@ -1022,6 +1028,31 @@ class FrontdeskChat extends HTMLElement {
     }
   }
 
+  /** Two taps at most, each kept at once: the second may be left out. */
+  #askHowItWent() {
+    const path = `/api/conversations/${encodeURIComponent(this.#conversation)}/rating`;
+    const sheet = this.#sheet(WORDS.rate);
+    const thanks = make("p", { role: "status" });
+    const row = (label, choices) => {
+      const pills = choices.map(([words, body, name]) => {
+        const pill = make("button", { class: "pill", type: "button", "aria-pressed": "false", "aria-label": name ?? words }, words);
+        pill.addEventListener("click", async () => {
+          try {
+            await this.#desk.call("POST", path, body);
+            for (const other of pills) other.setAttribute("aria-pressed", String(other === pill));
+            thanks.textContent = WORDS.rated;
+          } catch (problem) {
+            thanks.textContent = problem.words ?? WORDS.down;
+          }
+        });
+        return pill;
+      });
+      return [make("p", {}, label), make("div", { class: "row", role: "group", "aria-label": label }, ...pills)];
+    };
+    const points = [1, 2, 3, 4, 5].map((n) => [String(n), { score: n }, WORDS.points(n)]);
+    sheet.append(...row(WORDS.solved, [[WORDS.yes, { solved: true }], [WORDS.no, { solved: false }]]), ...row(WORDS.howWas, points), thanks, this.#leave());
+  }
+
   #offerErase() {
     const sheet = this.#sheet(WORDS.eraseMe);
     const yes = make("button", { class: "pill danger", type: "button" }, WORDS.eraseYes);
@@ -1182,6 +1213,7 @@ class FrontdeskChat extends HTMLElement {
       menu.replaceChildren(
         ...(signedIn ? [make("span", { class: "signed" }, WORDS.signedIn)] : []),
         entry(WORDS.newConversation, () => (this.reset(), this.#ui.field.focus())),
+        ...(this.#conversation ? [entry(WORDS.rate, () => this.#askHowItWent())] : []),
         entry(WORDS.knowMe, () => this.#showKnown()),
         ...(signedIn ? [entry(WORDS.eraseMe, () => this.#offerErase())] : []),
         ...(signIn ? [make("a", { href: signIn, rel: "noopener" }, WORDS.signIn)] : []),
@@ -1291,6 +1323,7 @@ class FrontdeskChat extends HTMLElement {
     const more = item.contact && (item.promised || this.#reach());
     if (more) node.append(" ", ...renderText(more).firstElementChild?.childNodes ?? []);
     if (item.again) node.append(" ", make("button", { type: "button", class: "again", onclick: () => this.#askAgain(item) }, WORDS.askAgain));
+    if (item.rate) node.append(" ", make("button", { type: "button", class: "again", onclick: () => this.#askHowItWent() }, WORDS.rate));
   }
 
   #askAgain(note) {
