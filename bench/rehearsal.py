@@ -31,7 +31,7 @@ from frontdesk.rehearsal.audit import faults
 from frontdesk.rehearsal.conversing import Rehearsal
 from frontdesk.rehearsal.fleet import Fleet, new_id
 from frontdesk.rehearsal.phrasing import ModelPhraser, Phraser, Templates
-from frontdesk.rehearsal.scenarios import FREE, Scenario, Script, draw, load_script, read_script, script_to_plain
+from frontdesk.rehearsal.scenarios import FREE, Scenario, Script, draw, load_script, read_script, script_to_json
 from frontdesk.rehearsal.scoring import Tally, tally
 from frontdesk.rehearsal.speakers import Agent, BareAgent, FreeCustomer, InLog, ScriptedAgent
 from frontdesk.rehearsal.talk import AGENT, CUSTOMER, Line, Talk, begin
@@ -97,7 +97,7 @@ async def run(store: Store, script: Script, agent: Agent, phraser: Phraser, *, c
     space = store.for_tenant(TENANT)
     rehearsal = Rehearsal(script=script, agent=agent, phraser=phraser)
     fleet = Fleet(rehearsal=rehearsal, rehearsals=space.rehearsals, run=f"{TENANT}.{new_id()}", seed=7, count=count, in_flight=in_flight)
-    await fleet.start({"script": script_to_plain(script), "seed": 7, "phrasing": "free", "agent": "script"})
+    await fleet.start({"script": script_to_json(script), "seed": 7, "phrasing": "free", "agent": "script"})
     started = time.perf_counter()
     await fleet.go()
     return fleet, time.perf_counter() - started

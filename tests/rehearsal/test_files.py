@@ -10,7 +10,7 @@ import pytest
 from frontdesk.errors import BadInput
 from frontdesk.rehearsal.cast import load_cast
 from frontdesk.rehearsal.reading import load_prompt, preset, spoken
-from frontdesk.rehearsal.scenarios import draw, load_script, script_from_plain, script_to_plain
+from frontdesk.rehearsal.scenarios import draw, load_script, script_from_json, script_to_json
 
 from .conftest import row, script
 
@@ -153,4 +153,4 @@ def test_every_scenario_is_repeated_equally_often():
 
 def test_a_script_survives_the_way_through_json():
     found = load_script("acme")
-    assert script_from_plain(script_to_plain(found)) == found
+    assert script_from_json(script_to_json(found)) == found

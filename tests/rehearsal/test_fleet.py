@@ -23,7 +23,7 @@ from frontdesk.rehearsal.fleet import Fleet, heard_before
 from frontdesk.rehearsal.live import Watch
 from frontdesk.rehearsal.phrasing import ModelPhraser
 from frontdesk.rehearsal.reporting import conversation, gate, read_json, scores_of, write_json, write_junit
-from frontdesk.rehearsal.scenarios import Script, draw, load_script, script_to_plain
+from frontdesk.rehearsal.scenarios import Script, draw, load_script, script_from_json, script_to_json
 from frontdesk.rehearsal.scoring import compare, tally
 from frontdesk.rehearsal.speakers import DeskInProcess, DeskOverHttp, InLog, ScriptedAgent
 from frontdesk.rehearsal.talk import Line, Talk
@@ -37,7 +37,7 @@ async def fleet_of(space: TenantStore, of: Script, rule: Any = lender, *, run: s
     agent = InLog(ScriptedAgent(rule), space.conversations)
     play = dataclasses.replace(rehearsal(of), agent=agent, **more)
     fleet = Fleet(rehearsal=play, rehearsals=space.rehearsals, run=run or f"{space.tenant}.r1", seed=7, count=count)
-    await fleet.start({"script": script_to_plain(of), "seed": 7, "phrasing": "template", "agent": "desk"})
+    await fleet.start({"script": script_to_json(of), "seed": 7, "phrasing": "template", "agent": "desk"})
     return fleet
 
 
@@ -99,6 +99,13 @@ async def test_a_stopped_run_goes_on_where_it_was_and_says_nothing_twice(tenant_
     async for talk in cut.talks():
         events = await tenant_store.conversations.events(ConversationId(talk.agent["conversation"]))
         assert sum(isinstance(e.event, MessageReceived) for e in events) == talk.turns
+
+
+async def test_a_run_that_is_taken_up_again_draws_the_same_customers(tenant_store: TenantStore):
+    of = load_script("acme")
+    fleet = await fleet_of(tenant_store, of, count=1)
+    kept = script_from_json((await tenant_store.rehearsals.one(fleet.run)).plan["script"])
+    assert [draw(kept, n, 7) for n in range(50)] == [draw(of, n, 7) for n in range(50)]
 
 
 async def test_a_run_of_the_same_name_is_refused(tenant_store: TenantStore, loans: Script):

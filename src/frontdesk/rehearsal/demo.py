@@ -16,7 +16,7 @@ from frontdesk.rehearsal.fleet import Fleet, new_id
 from frontdesk.rehearsal.live import Watch
 from frontdesk.rehearsal.phrasing import ModelPhraser, Templates
 from frontdesk.rehearsal.running import end_state, script_for
-from frontdesk.rehearsal.scenarios import Script, script_to_plain
+from frontdesk.rehearsal.scenarios import Script, script_to_json
 from frontdesk.rehearsal.speakers import DeskInProcess, Talking
 from frontdesk.rehearsal.talk import Talk
 from frontdesk.store.store import Store
@@ -56,7 +56,7 @@ async def rehearse_with(
 
 def plan(script: Script) -> dict[str, Any]:
     """What is kept of a demonstration's run, so that it can be reported like any other."""
-    return {"script": script_to_plain(script), "seed": SEED, "phrasing": "guided", "agent": "desk"}
+    return {"script": script_to_json(script), "seed": SEED, "phrasing": "guided", "agent": "desk"}
 
 
 def _named(name: str) -> Callable[[Talk], str]:

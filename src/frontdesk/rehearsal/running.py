@@ -28,7 +28,7 @@ from frontdesk.rehearsal.live import Watch, shown
 from frontdesk.rehearsal.phrasing import ModelPhraser, Phraser, Templates
 from frontdesk.rehearsal.reading import preset, presets
 from frontdesk.rehearsal.referee import EndState
-from frontdesk.rehearsal.scenarios import FREE, Script, draw, load_script, read_script, script_from_plain, script_to_plain
+from frontdesk.rehearsal.scenarios import FREE, Script, draw, load_script, read_script, script_from_json, script_to_json
 from frontdesk.rehearsal.scoring import Sentiment, Tally, tally
 from frontdesk.rehearsal.speakers import CALL_SECONDS, Agent, BareAgent, DeskInProcess, DeskOverHttp, FreeCustomer, InLog, PersonAgent
 from frontdesk.rehearsal.talk import CUSTOMER, Line, Talk, begin, from_plain
@@ -54,7 +54,7 @@ class Run:
     async def stored(cls, store: Any, name: str, sentiment: Sentiment | None = None) -> Run:
         """The run of that name. Raises NotFound."""
         rehearsals = store.for_tenant(tenant_of(name)).rehearsals
-        script = script_from_plain((await rehearsals.one(name)).plan["script"])
+        script = script_from_json((await rehearsals.one(name)).plan["script"])
         found = await tally(script, _talks(rehearsals, name))
         return cls(name=name, script=script, tally=found, summary=found.summary(sentiment), store=store)
 
@@ -82,13 +82,13 @@ async def rehearse(stage: Stage, settings: Settings, wanted: Wanted, *, report: 
         if wanted.resume:
             row = await rehearsals.one(wanted.resume)
             plan, count, name = row.plan, row.wanted, row.id
-            script = script_from_plain(plan["script"])
+            script = script_from_json(plan["script"])
             if model is None and plan["phrasing"] != TEMPLATE:
                 model = await stack.enter_async_context(stage.model(settings) if desk is None else stage.patient(desk))
         else:
             assert script is not None  # noqa: S101 - read above
             name, count = f"{wanted.tenant}.{new_id()}", wanted.count
-            plan = {"script": script_to_plain(script), "seed": wanted.seed, "phrasing": wanted.phrasing, "agent": wanted.agent}
+            plan = {"script": script_to_json(script), "seed": wanted.seed, "phrasing": wanted.phrasing, "agent": wanted.agent}
         http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, limits=httpx.Limits(max_connections=None)))
         recorded = await heard_before(rehearsals, wanted.same_words_as) if wanted.same_words_as else {}
         agent = await _agent(stage, store, wanted, script, plan["agent"], model=model, desk=desk, http=http)

@@ -185,15 +185,17 @@ def read_script(given: Any, path: Path) -> Script:
     return script
 
 
-def script_to_plain(script: Script) -> dict[str, Any]:
-    """The whole script as JSON values: with it a run can be resumed and judged when the files have changed."""
-    plain: dict[str, Any] = TypeAdapter(Script).dump_python(script, mode="json")
-    return plain
+def script_to_json(script: Script) -> str:
+    """The whole script as JSON text: with it a run can be resumed and judged when the files have changed.
+
+    Text, since a database's JSON forgets the order of names, and draws go by order.
+    """
+    return TypeAdapter(Script).dump_json(script).decode()
 
 
-def script_from_plain(data: Mapping[str, Any]) -> Script:
-    """The script that `script_to_plain` wrote."""
-    return TypeAdapter(Script).validate_python(data)
+def script_from_json(text: str) -> Script:
+    """The script that `script_to_json` wrote."""
+    return TypeAdapter(Script).validate_json(text)
 
 
 VARIABLES = ("history", "input", "mood", "manner", "product", "name", "agent", "company", "goal")
