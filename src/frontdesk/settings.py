@@ -46,6 +46,12 @@ class Settings:
     embeddings_model: str = field(default="all-minilm-l6-v2", metadata={"help": "Embedding model name."})
     hub_url: str = field(default="https://huggingface.co", metadata={"help": "Model hub, or a mirror, that `models pull` fetches from."})
     hub_token: str = field(default="", metadata={"help": "Token for gated repositories on the model hub."})
+    sentiment: str = field(
+        default="",
+        metadata={
+            "help": "What hears how utterances sound; empty: the trained head; `model`: the language model; a URL: a classification server (POST /predict)."
+        },
+    )
     threads: int = field(default=0, metadata={"help": "Threads for everything that computes; 0: the number of cores less one, at least 1."})
     watch: bool = field(default=False, metadata={"help": "Follow the tenants folder and re-index what changes."})
     log_level: str = field(default="info", metadata={"help": "debug, info, warning or error."})

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frontdesk.analytics.sentiment import LABELS, ByClassifier, ByModel, Sentiment, terms_of, trend
+from frontdesk.analytics.service import Analytics
 from frontdesk.errors import BadInput, ModelUnavailable
 from frontdesk.models.scripted import HashEmbedder, ScriptedModel
 
@@ -112,3 +113,11 @@ async def test_a_classification_server_may_judge_and_a_foreign_answer_is_a_clear
         assert (await served.read(["bad"], HashEmbedder()))[0].label == "negative"
         with pytest.raises(ModelUnavailable, match="check its address"):
             await served.read(["odd"], HashEmbedder())
+
+
+def test_a_setting_chooses_who_listens_and_nonsense_is_refused(store):
+    model = ScriptedModel([])
+    assert isinstance(Analytics(store, {}, model=model, sentiment="model").analyst._sentiment, ByModel)
+    assert isinstance(Analytics(store, {}, sentiment="http://127.0.0.1:9").analyst._sentiment, ByClassifier)
+    with pytest.raises(BadInput, match="FRONTDESK_SENTIMENT"):
+        Analytics(store, {}, sentiment="loud")

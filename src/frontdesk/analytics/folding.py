@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from frontdesk.analytics.metrics import COLUMNS, Row
-from frontdesk.analytics.sentiment import Sentiment, Tone
+from frontdesk.analytics.sentiment import Listener, Sentiment, Tone
 from frontdesk.analytics.words import says
 from frontdesk.domain.conversation import ConversationId, Route, Speaker
 from frontdesk.domain.events import (
@@ -273,7 +273,7 @@ def spoken(event: Event) -> tuple[Speaker, str] | None:
 class Analyst:
     """Keeps what is worked out from the log up to date. Methods raise StoreUnavailable and ModelUnavailable."""
 
-    def __init__(self, store: Store, embedder: Embedder | None = None, sentiment: Sentiment | None = None) -> None:
+    def __init__(self, store: Store, embedder: Embedder | None = None, sentiment: Listener | None = None) -> None:
         """Without an embedder only the ledger is kept, no tones."""
         self._store = store
         self._embedder = embedder

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
+
 from frontdesk.analytics import metrics
 from frontdesk.analytics import score as scoring
 from frontdesk.analytics.assist import UPSET, Finder, Help, Remark, check_wording, closing_note, help_with
@@ -22,7 +24,7 @@ from frontdesk.analytics.contradictions import Contradiction, Stale, contradicti
 from frontdesk.analytics.folding import Analyst, row_from
 from frontdesk.analytics.insight import Draft, Theme, Told, draft_faq, recalls, requests_in, themes
 from frontdesk.analytics.metrics import COLUMNS, DAYS, Figure, Reading, Report, Row, Seen
-from frontdesk.analytics.sentiment import Sentiment, Trend, trend
+from frontdesk.analytics.sentiment import ByClassifier, ByModel, Listener, Sentiment, Trend, trend
 from frontdesk.analytics.summary import CustomerSummary, Summary, of_customer, phrase, summarise
 from frontdesk.domain.conversation import ConversationId
 from frontdesk.domain.events import MessageReceived, Recorded, ReplySent, SuggestionJudged
@@ -87,13 +89,14 @@ class Analytics:
         embedder: Embedder | None = None,
         model: LanguageModel | None = None,
         library: Finder | None = None,
+        sentiment: str = "",
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Without an embedder there are no tones and no themes; without a model nothing is phrased, without a library nothing suggested."""
         self.store, self.tenants, self.embedder, self.model, self.library = store, tenants, embedder, model, library
-        self.analyst = Analyst(store, embedder)
         self._clock = clock
         self._sentiment: Sentiment | None = None
+        self.analyst = Analyst(store, embedder, self._listener(sentiment))
 
     # --- keeping up ---
 
@@ -348,6 +351,15 @@ class Analytics:
         """A note for the record. Raises NotFound."""
         await self.store.for_tenant(tenant).conversations.key_of(conversation)
         return closing_note(summarise(await self.events(tenant, conversation), now=self._clock()), agent)
+
+    def _listener(self, setting: str) -> Listener | None:
+        if setting.startswith(("http://", "https://")):
+            return ByClassifier(setting, httpx.AsyncClient(timeout=10))
+        if setting == "model" and self.model is not None:
+            return ByModel(self.model, self.sentiment())
+        if setting not in ("", "model"):
+            raise BadInput(f"FRONTDESK_SENTIMENT cannot be {setting[:60]!r}: leave it empty, or give `model` or a URL")
+        return None
 
     def _embedder(self) -> Embedder:
         if self.embedder is None:

@@ -43,6 +43,7 @@ class Desk:
             office.tenants,
             embedder=getattr(office, "embedder", None),
             model=getattr(office, "model", None),
+            sentiment=office.settings.sentiment,
             library=cast("Finder | None", office.library if hasattr(office.library, "search") else None),
         )
         """What the log says; an office without models has figures and no tones."""
