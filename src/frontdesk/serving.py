@@ -110,7 +110,8 @@ async def _with_console(office: wiring.Office, app: FastAPI, *, demo: bool) -> s
     """Mounts the console; in a demonstration with an account whose password is new with each start."""
     from frontdesk.console.mounting import mount  # its component framework takes a second to load
 
-    mount(app, office, demo=demo)
+    ways = [("Sign in with your organisation", "/sign-in/staff")] if office.settings.staff_issuer else []
+    mount(app, office, ways=lambda: ways, demo=demo)
     if not demo:
         return ""
     password = one_time_password()

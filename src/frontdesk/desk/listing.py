@@ -82,7 +82,7 @@ def meant(rows: Sequence[Row], text: str, operation: Operation) -> list[Row]:
     said, whole = _stems(text), text.lower()
     by_code = [r for r in rows if re.search(rf"(?<!\w){re.escape(str(r.value).lower())}(?!\w)", whole)]
     if by_code:
-        return by_code
+        return sorted(by_code, key=lambda r: whole.index(str(r.value).lower()))
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.name.lower() or "", []).append(row)
@@ -106,7 +106,7 @@ def meant(rows: Sequence[Row], text: str, operation: Operation) -> list[Row]:
         and re.search(r"\b(?:all of (?:them|it|these)|everything|both|every item|the (?:whole|entire) \w+)\b", whole)
     ):
         return list(rows)
-    return [r for r in rows if r in found]
+    return sorted((r for r in rows if r in found), key=lambda r: _place(r, whole))
 
 
 def exactly(turn: Matter, operation: Operation, values: Mapping[str, Any]) -> dict[str, str]:
@@ -247,6 +247,12 @@ def _segment(words: str, row: Row, rows: Sequence[Row]) -> str:
 def _behind(text: str) -> str:
     split = _TURNS_INTO.search(text)
     return text[split.end() :] if split and text[split.end() :].strip() else text
+
+
+def _place(row: Row, text: str) -> int:
+    """Where a text first speaks of a thing: what was named first comes first."""
+    places = [text.find(w) for w in (row.name.lower(), _head(row.name)) if w] if row.name else []
+    return min((p for p in places if p >= 0), default=len(text))
 
 
 def _head(name: str) -> str:
