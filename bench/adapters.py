@@ -1,11 +1,12 @@
 """Adapters per request: nobody gets another tenant's, a switch costs little, and the export says what transformers says.
 
-    python -m bench.adapters [--requests 1000] [--tokens 3] [--artefact DIR]
+    python -m bench.adapters [--requests 1000] [--tokens 3] [--artefact DIR --faq TENANT_DIR]
 
 Two loud adapters (random updates of three layers, so that every reply shows which one spoke) beside the embedded base model, asked by eight
 callers at once in random order, replies held against those of each adapter alone. Bar: 0 of 1,000 with another's reply. Peer in the same
 run: the same requests as llama.cpp's documentation suggests them, the field `lora` only where an adapter is wanted. With `--artefact`,
-or an adapter made here when torch is installed, the export is compared with transformers token by token: F16 1.0, 4 bits at least .9.
+or an adapter made here when torch is installed, the export is compared with transformers token by token: F16 1.0, 4 bits at least .9. With `--faq` also what
+customers would read when that adapter may say approved answers: no amount may be lost.
 """
 
 from __future__ import annotations
@@ -19,17 +20,28 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from frontdesk import settings as configuration
+from frontdesk.desk.draft import Draft, Sentence
+from frontdesk.desk.phrasing import Phrasing
+from frontdesk.desk.quantities import quantities
+from frontdesk.domain.conversation import Conversation, ConversationId, Route
+from frontdesk.domain.events import DraftRejected, ModelPhrased
+from frontdesk.domain.tenancy import TenantId
+from frontdesk.errors import ModelUnavailable
+from frontdesk.knowledge.tenants import load_faq
 from frontdesk.models import registry
 from frontdesk.models.client import ChatClient
 from frontdesk.models.local import Adapter, LocalModel
 from frontdesk.models.protocols import ChatRequest, complete
+from frontdesk.models.tuned import Tuned, TunedModels
 from frontdesk.training import artefacts, gguf_files
+from frontdesk.training.wordings import by_rules
 
 QUESTIONS = (
     "What is the capital of France?",
@@ -60,8 +72,15 @@ Fields = Callable[[str], Mapping[str, Any]]
 
 
 async def ask(client: ChatClient, question: str, adapter: str, tokens: int) -> str:
-    """One reply."""
-    return await complete(client, ChatRequest(messages=[{"role": "user", "content": question}], max_tokens=tokens, adapter=adapter))
+    """One reply; asked again when the model process was ended meanwhile, as happens on a machine without a free core."""
+    for pause in (0.5, 2.0, 10.0, 30.0, None):
+        try:
+            return await complete(client, ChatRequest(messages=[{"role": "user", "content": question}], max_tokens=tokens, adapter=adapter))
+        except ModelUnavailable:
+            if pause is None:
+                raise
+            await asyncio.sleep(pause)
+    raise AssertionError
 
 
 async def wrong(
@@ -123,6 +142,8 @@ async def isolation(base: Path, requests: int, tokens: int, folder: Path) -> Non
 
     async def both(local: LocalModel, client: Any) -> None:
         differ, foreign, rate = await wrong(client(local.chosen), jobs, alone, tokens)
+        if local.restarts:
+            print(f"{'restarts of the model process meanwhile':60} {local.restarts}; its log ends: {local.log.read_text()[-200:]!r}")
         print(
             f"{'every adapter named in each request: replies of another':60} {foreign} of {requests} ({differ} differ; {rate:.1f} requests/s)"
         )
@@ -151,6 +172,37 @@ async def isolation(base: Path, requests: int, tokens: int, folder: Path) -> Non
         print(f"{'a third adapter taken up, an answer running meanwhile':60} {took:.2f} s; the answer came whole; c answers: {bool(said)}")
 
     await served(base, [adapters["a"], adapters["b"]], folder, both)
+
+
+async def wording(base: Path, artefact: Path, faq: Path, folder: Path) -> None:
+    """What a customer would read when the tuned model may say approved answers: the same, reworded, or refused and the same."""
+    manifest = artefacts.load(artefact)
+    tenant = TenantId(manifest.tenant or "t")
+    counts = dict.fromkeys(("as approved", "reworded", "refused, so as approved", "too slow, so as approved"), 0)
+    lost = 0
+    times: list[float] = []
+
+    async def work(local: LocalModel, client: Any) -> None:
+        nonlocal lost
+        tuned = TunedModels(client(local.chosen))
+        tuned.serve([Tuned(tenant=tenant, adapter="it", label="it@1", prefix=manifest.prefix, system=manifest.system)])
+        phrasing = Phrasing(None, tuned=tuned, tuned_seconds=10)
+        talk = Conversation(id=ConversationId("c"), tenant=tenant, customer=None, opened_at=datetime.now(UTC))
+        for pair in load_faq(faq):
+            text = " ".join(pair.answer.split())
+            draft = Draft(route=Route.FAQ, sentences=(Sentence(text=text, proofs=(text,)),), confidence=0.9)
+            said, events = await phrasing.of(by_rules(pair.question, count=1)[0], draft, talk)
+            times.extend(e.milliseconds for e in events if isinstance(e, ModelPhrased))
+            refused = any(isinstance(e, DraftRejected) for e in events)
+            slow = "too slow, so as approved" if not events else "as approved"
+            counts["refused, so as approved" if refused else slow if said.text == text else "reworded"] += 1
+            lost += [q.text for q in quantities(said.text)] != [q.text for q in quantities(text)]
+
+    await served(base, [Adapter(id="it", path=artefact / artefacts.ADAPTER)], folder, work)
+    for name, count in counts.items():
+        print(f"{'approved answers by the tuned model: ' + name:60} {count}")
+    print(f"{'replies that lost or changed an amount (bar 0)':60} {lost} of {sum(counts.values())}")
+    print(f"{'time of the tuned model, p50':60} {statistics.median(times) if times else 0:.0f} ms")
 
 
 def equality(base: Path, artefact: Path | None, folder: Path) -> None:
@@ -193,14 +245,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--tokens", type=int, default=3)
     parser.add_argument("--artefact", type=Path, help="an exported adapter of the embedded base model")
-    parser.add_argument("--only", choices=("isolation", "equality"))
+    parser.add_argument("--only", choices=("isolation", "equality", "wording"))
+    parser.add_argument("--faq", type=Path, help="with --artefact: the tenant folder whose FAQ it was trained on")
     given = parser.parse_args(arguments)
     base = registry.pull("smollm2-135m-instruct", configuration.load().cache)
     with tempfile.TemporaryDirectory(prefix="frontdesk-bench-") as folder:
-        if given.only != "equality":
+        if given.only in (None, "isolation"):
             asyncio.run(isolation(base, given.requests, given.tokens, Path(folder)))
-        if given.only != "isolation":
+        if given.only in (None, "equality"):
             equality(base, given.artefact, Path(folder))
+        if given.only in (None, "wording") and given.artefact and given.faq:
+            asyncio.run(wording(base, given.artefact, given.faq, Path(folder)))
     return 0
 
 
