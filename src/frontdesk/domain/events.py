@@ -7,10 +7,11 @@ them, rehearsal scores them. Adding a field with a default keeps the version; an
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -293,35 +294,41 @@ def _plain(value: Any) -> Any:
     return value
 
 
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+Read = Callable[[Any], Any]
 
 
 def _build(cls: type, data: Mapping[str, Any]) -> Any:
-    hints = _hints(cls)
-    known = {f.name: _value(hints[f.name], data[f.name]) for f in dataclasses.fields(cls) if f.name in data}
+    known = {}
+    for name, read in _readers(cls):
+        if name in data:
+            raw = data[name]
+            known[name] = raw if read is None or raw is None else read(raw)
     return cls(**known)
 
 
-def _value(hint: Any, raw: Any) -> Any:
-    if raw is None or hint is Any:
-        return raw
-    origin = typing.get_origin(hint)
-    args = typing.get_args(hint)
+@cache
+def _readers(cls: type) -> tuple[tuple[str, Read | None], ...]:
+    """For each field what its value in JSON has to go through, worked out once: logs are long."""
+    hints = typing.get_type_hints(cls)
+    return tuple((f.name, _reader(hints[f.name])) for f in dataclasses.fields(cls))
+
+
+def _reader(hint: Any) -> Read | None:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return _value(next(a for a in args if a is not type(None)), raw)
+        return _reader(next(a for a in args if a is not type(None)))
     if origin is tuple:
-        return tuple(_value(args[0], r) for r in raw)
-    if origin is not None:
-        return raw
-    if isinstance(hint, type):
-        if dataclasses.is_dataclass(hint):
-            return _build(hint, raw)
-        if issubclass(hint, StrEnum):
-            return hint(raw)
-        if issubclass(hint, datetime):
-            return datetime.fromisoformat(raw)
-        if issubclass(hint, float):
-            return float(raw)
-    return raw
+        return _tuple_of(_reader(args[0]))
+    if origin is not None or not isinstance(hint, type):
+        return None
+    if dataclasses.is_dataclass(hint):
+        return functools.partial(_build, hint)
+    if issubclass(hint, datetime):
+        return datetime.fromisoformat
+    return hint if issubclass(hint, StrEnum | float) else None
+
+
+def _tuple_of(read: Read | None) -> Read:
+    if read is None:
+        return tuple
+    return lambda raw: tuple(None if r is None else read(r) for r in raw)
