@@ -5,6 +5,7 @@ Refuses a folder that cannot be written, a file that was changed by somebody els
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -25,6 +26,7 @@ from frontdesk.knowledge.parsing import SUFFIXES
 from frontdesk.knowledge.tenants import load_faq
 
 FAQ_NAMES = ("faq.yaml", "faq.csv", "faq.jsonl")
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # as the folder is read: the two differ in what they take
 EDITABLE = frozenset({".md", ".txt", ".html", ".htm"})
 """Documents that can be edited as text; others are replaced by a new file."""
 LONGEST_QUESTION, LONGEST_ANSWER = 400, 8000
@@ -153,7 +155,8 @@ class Folder:
                 beside.chmod(target.stat().st_mode & 0o777)
             beside.replace(target)
         except OSError as why:
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                beside.unlink()
             raise Conflict(self._refused(why.strerror or str(why))) from why
 
     def remove(self, path: str) -> bool:
@@ -208,7 +211,7 @@ def _yaml(text: str, before: Sequence[FaqPair], after: Sequence[FaqPair]) -> str
 
 def _blocks(text: str) -> tuple[str, list[str]]:
     """What stands before the first entry, and the lines of each entry."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader) if text.strip() else None
+    node = yaml.compose(text, Loader=_Loader) if text.strip() else None
     if not isinstance(node, yaml.SequenceNode) or node.flow_style or not node.value:
         return "", []
     lines = text.splitlines(keepends=True)

@@ -5,6 +5,7 @@ Exactly one party speaks to the customer. Who claims second is told who was firs
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from frontdesk.server.wording import customer_message
 from frontdesk.store.desk import Handoff
 
 LOOK_SECONDS = 0.5
+KEEP_SECONDS = 0.4
+"""How often a draft that changed is kept."""
 NEWEST = 300
 """Events of a conversation that the inbox shows."""
 
@@ -92,6 +95,7 @@ class Work:
         self._suggested: Suggestion | None = None
         self._question = ""
         self._drawing = False
+        self._kept: str | None = ""
 
     @property
     def _mine(self) -> bool:
@@ -226,15 +230,13 @@ class Work:
         about, visit = f"reply:{self._id}", self._visit
         kept = await visit.space.work.draft(visit.staff.name, about)
         self._field = ui.textarea(placeholder="Answer the customer…", value=str(kept.get("text", "")))
-        self._field.props("outlined autogrow debounce=300 aria-label='Your answer' input-style='max-height: 40vh'").classes("wide")
-        self._field.on_value_change(visit.doing(lambda: self._keep(about)))
+        self._field.props("outlined autogrow aria-label='Your answer' input-style='max-height: 40vh'").classes("wide")
+        self._kept = self._field.value
+        with self._box:
+            ui.timer(KEEP_SECONDS, visit.doing(lambda: self._keep(about)))
         # The browser keeps a copy too, for what is typed while the line is down.
         local = json.dumps(f"frontdesk:{visit.tenant.id}:{self._id}")
         self._field.on("input", js_handler=f"(e) => localStorage.setItem({local}, e.target?.value ?? '')")
-        if not self._field.value:
-            said = await self._from_browser(local)
-            if said:
-                self._field.set_value(said)
         self._field.on("keydown.ctrl.enter", visit.doing(self._send))
         with ui.row().classes("wide"):
             ui.button("Send", icon="send", on_click=visit.doing(self._send)).props("no-caps unelevated")
@@ -242,15 +244,20 @@ class Work:
             ui.space()
             ui.label("Ctrl+Enter sends. The draft is kept.").classes("soft")
         self._remarks = ui.column().classes("wide")
+        if not self._field.value:
+            ui.timer(0.3, visit.doing(lambda: self._from_browser(local)), once=True)
 
-    async def _from_browser(self, key: str) -> str:
-        try:
-            return str(await ui.run_javascript(f"localStorage.getItem({key}) ?? ''", timeout=2.0) or "")
-        except TimeoutError:
-            return ""
+    async def _from_browser(self, key: str) -> None:
+        with contextlib.suppress(TimeoutError):
+            said = str(await ui.run_javascript(f"localStorage.getItem({key}) ?? ''", timeout=5.0) or "")
+            if said and not self._field.value:
+                self._field.set_value(said)
 
     async def _keep(self, about: str) -> None:
-        visit = self._visit
+        """Keeps the draft when it changed. What is typed reaches this process key by key, so that sending never sends an older text."""
+        if self._field.value == self._kept:
+            return
+        visit, self._kept = self._visit, self._field.value
         await visit.space.work.put_draft(visit.staff.name, about, {"text": self._field.value or ""}, conversation=self._id)
 
     async def _send(self) -> None:
@@ -267,6 +274,7 @@ class Work:
             raise Conflict("The conversation changed hands while you wrote: claim it again. Your draft is kept.")
         self._suggested = None
         self._field.set_value("")
+        self._kept = ""
         await visit.space.work.drop_draft(staff.name, about)
         ui.run_javascript(f"localStorage.removeItem({json.dumps(f'frontdesk:{visit.tenant.id}:{self._id}')})")
         await self._read()
@@ -349,5 +357,5 @@ class Work:
                     markup(f"<details><summary>{told}</summary><p>{escape(short(hit.passage.text, 700))}</p></details>")
         customers = [u for u in self._known.utterances if u.speaker is Speaker.CUSTOMER]
         markup(
-            f'<p class="soft">{len(customers)} messages of the customer. {link(self._visit, "Everything about it", "conversations", self._id)}</p>'
+            f'<p class="soft">{len(customers)} message{"s" * (len(customers) != 1)} of the customer. {link(self._visit, "Everything about it", "conversations", self._id)}</p>'
         )

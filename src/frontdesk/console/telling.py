@@ -104,7 +104,7 @@ def _received(e: MessageReceived, _: Any) -> Told:
 
 
 def _intent(e: IntentRecognized, _: Any) -> Told:
-    others = [f"{name}: {share:.0%}" for name, share in e.scores.items()][:5]
+    others = [f"{name}: {share:.0%}" for name, share in e.scores.items() if share >= 0.01][:5]
     return "understood", "psychology", f"Understood as {e.name}", f"Leads to {ROUTES[e.route]}; {e.confidence:.0%} sure.", others
 
 

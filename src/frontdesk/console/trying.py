@@ -115,7 +115,7 @@ class Trial:
         """The questions whose answer changes: those of the changed pairs, and customers' of the last weeks that are near to them."""
         own = [(c.pair.question if c.pair else c.was, "changed pair") for c in self._changes]
         own += [(c.was, "changed pair") for c in self._changes if c.was and c.pair and not same(c.was, c.pair.question)]
-        asked = [*own, *((q, "customer") for q in await self._customers())]
+        asked = [*own, *((q, "customer") for q in await self._customers() if not any(same(q, known) for known, _ in own))]
         found = []
         for n, (question, origin) in enumerate(asked[:MOST]):
             progress(n, min(len(asked), MOST))

@@ -94,7 +94,7 @@ class Edge:
         seconds = (answer.began or time.perf_counter()) - started
         self._metrics.requests.labels(scope["method"] if scope["method"] in _METHODS else "other", route, answer.status or 499).inc()
         self._metrics.latency.labels(route).observe(seconds)
-        if route not in _UNLOGGED:
+        if route not in _UNLOGGED and not route.startswith("/_nicegui/"):
             log.info("request", method=scope["method"], route=route, status=answer.status or 499, milliseconds=round(seconds * 1000, 1))
 
 

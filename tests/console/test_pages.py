@@ -1,0 +1,157 @@
+"""The console in a browser: sign in, work the inbox, edit what the desk knows, read why it answered."""
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from tests.console.conftest import KILN, Consoled, Staffed
+
+from frontdesk.domain.conversation import Owner
+from frontdesk.domain.events import AgentReplied, OwnerChanged
+from frontdesk.errors import Conflict
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+QUESTION = "How long does firing a special order take?"
+
+
+def test_signing_in_leads_to_the_overview_and_a_wrong_password_is_said(browser: Staffed):
+    browser.sign_in("olga", "not the password")
+    browser.sees("The name or the password is not right.")
+    browser.sign_in("olga")
+    browser.sees("Every figure opens down to its conversations.")
+    browser.shot("overview")
+    browser.click("Account")
+    browser.click("Sign out", ".q-item")
+    browser.until(lambda: "sign-in" in browser.driver.current_url, "the form is back")
+    browser.driver.get(f"{browser.desk.url}/console/{KILN}/settings")
+    assert "sign-in" in browser.driver.current_url
+
+
+def test_an_agent_claims_answers_and_returns_a_conversation(browser: Staffed, desk: Consoled):
+    id = desk.waiting("Can the cups go into the dishwasher?")
+    browser.sign_in("ari")
+    browser.visit("inbox")
+    browser.sees("Wants a person: Can the cups")
+    browser.visit(f"inbox/{id}")
+    browser.click("Claim")
+    browser.sees("With ari")
+    browser.sees("Yes, all stoneware is safe in the dishwasher.")
+    browser.shot("inbox")
+    browser.fill("Answer the customer…", "Half a sentence")
+    browser.until(lambda: desk.do(desk.office.store.for_tenant(KILN).work.draft("ari", f"reply:{id}")), "the draft is kept")
+    browser.driver.refresh()
+    field = browser.until(lambda: browser.driver.find_elements(By.TAG_NAME, "textarea"), "the field is back")[0]
+    browser.until(lambda: field.get_attribute("value") == "Half a sentence", "the draft is back")
+    browser.fill("Answer the customer…", "Yes, they can. Ari")
+    browser.click("Send")
+    browser.until(lambda: AgentReplied(agent="ari", text="Yes, they can. Ari") in desk.said(id), "it is sent")
+    browser.sees("Yes, they can. Ari")
+    browser.click("Return to the desk")
+    browser.sees("With the desk")
+    assert [e.owner for e in desk.said(id) if isinstance(e, OwnerChanged)] == ["agent", "desk"]
+
+
+def test_who_claims_second_is_told_who_was_first(browser: Staffed, desk: Consoled):
+    id = desk.waiting()
+    browser.sign_in("ari")
+    browser.visit(f"inbox/{id}")
+    browser.until(lambda: "Claim" in browser.text, "it can be claimed")
+    # While the page still shows it as waiting, somebody else takes it.
+    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    desk.do(desk.office.store.for_tenant(KILN).conversations.set_owner(id, Owner.AGENT, expected=Owner.QUEUE, agent="ben"))
+    browser.sees("With ben")
+    with pytest.raises(Conflict):
+        desk.do(desk.office.store.for_tenant(KILN).conversations.set_owner(id, Owner.AGENT, expected=Owner.QUEUE, agent="ari"))
+
+
+def test_a_message_is_on_the_live_page_and_in_the_inbox_as_it_comes(browser: Staffed, desk: Consoled):
+    browser.sign_in("vera")
+    browser.visit("live")
+    desk.ask("Do you repair broken handles?", customer="cust-live")
+    browser.sees("cust-live")
+    browser.sees("We glue handles on for £6")
+    browser.shot("live")
+    browser.visit("inbox")
+    desk.waiting("My teapot leaks at the spout.")
+    browser.sees("My teapot leaks at the spout.")
+
+
+def test_a_viewer_reads_and_changes_nothing(browser: Staffed, desk: Consoled):
+    id = desk.waiting()
+    browser.sign_in("vera")
+    browser.visit(f"inbox/{id}")
+    browser.sees("I want to talk to a person.")
+    assert "Claim" not in browser.text
+    browser.visit("knowledge")
+    browser.sees(QUESTION)
+    assert "Add a pair" not in browser.text
+    browser.visit("settings")
+    browser.sees("Audit trail")
+    assert "API keys" not in browser.text
+
+
+def test_a_trace_says_why_the_desk_answered_as_it_did(browser: Staffed, desk: Consoled):
+    _, id = desk.ask(QUESTION)
+    browser.sign_in("vera")
+    browser.visit(f"conversations/{id}")
+    browser.click("Why this answer", "summary")
+    for told in ("The customer wrote", "Understood as one question", "Searched for", "Answered from the FAQ", "What it is about"):
+        browser.sees(told)
+    browser.shot("conversation")
+
+
+def test_an_edited_faq_pair_changes_the_desks_answer_after_showing_which_answers_change(browser: Staffed, desk: Consoled, restored):
+    before, _ = desk.ask(QUESTION)
+    assert "21 days" in before
+    browser.sign_in("olga")
+    browser.visit("knowledge")
+    browser.click(f"Edit: {QUESTION}")
+    browser.fill("Answer, word for word as the desk will say it", "A special order is fired within 9 days.")
+    browser.click("Keep in the draft")
+    browser.sees("Your draft: 1 change")
+    browser.shot("knowledge")
+    assert "21 days" in desk.ask(QUESTION)[0]
+    browser.click("Publish…")
+    browser.until(lambda: "With your changes" in browser.text, "the changed answers are listed", 60)
+    browser.shot("publish")
+    browser.click("Publish")
+    browser.sees("Published.")
+    assert "9 days" in desk.ask(QUESTION)[0]
+    file = (restored / "faq.yaml").read_text()
+    assert "9 days" in file
+    assert "# tested for years" in file
+    browser.visit("knowledge?tab=history")
+    browser.sees("faq.yaml version 2")
+    browser.visit("knowledge?tab=recall")
+    browser.sees("Was told")
+
+
+def test_ones_own_panel_is_a_page(browser: Staffed, desk: Consoled):
+    desk.waiting()
+    browser.sign_in("vera")
+    browser.visit("panels/count")
+    browser.sees(f"conversations of {desk.office.tenants[KILN].name}")
+    browser.sees("How many conversations there are.")
+
+
+@pytest.mark.parametrize("path", ["", "live", "inbox", "conversations", "knowledge", "rehearsals", "training", "settings"])
+def test_every_page_fits_360_pixels_and_breaks_none_of_its_rules(browser: Staffed, desk: Consoled, path: str):
+    desk.waiting()
+    browser.sign_in("olga")
+    browser.driver.get_log("browser")
+    browser.size(360, 700, dark=True)
+    browser.visit(path)
+    browser.until(lambda: browser.driver.execute_script("return !!document.querySelector('h1')"), "it is drawn")
+    assert "That did not work" not in browser.text
+    assert browser.driver.execute_script("return document.scrollingElement.scrollWidth") <= 360
+    browser.shot(f"small-{path or 'overview'}")
+    assert [x["message"] for x in browser.driver.get_log("browser") if x["level"] == "SEVERE" and "favicon" not in x["message"]] == []
+
+
+def test_the_console_works_with_the_keyboard(browser: Staffed, desk: Consoled):
+    browser.sign_in("olga")
+    browser.visit("conversations")
+    browser.driver.find_element(By.TAG_NAME, "body").send_keys("g")
+    browser.driver.find_element(By.TAG_NAME, "body").send_keys("i")
+    browser.until(lambda: browser.driver.current_url.endswith("/inbox"), "g i leads to the inbox")
+    browser.driver.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
+    assert browser.driver.execute_script("return document.activeElement.className") == "skip"
