@@ -58,8 +58,8 @@ class Run:
     """Why it failed or stopped: a sentence, or the last lines of a crash."""
     report: Mapping[str, Any] | None
     curves: Sequence[Mapping[str, Any]] | None
-    silent_seconds: float | None
-    """Since the last heartbeat, by the database's clock."""
+    silent_seconds: float
+    """Since the last heartbeat, or since it was recorded, by the database's clock."""
 
 
 class TrainingRuns:

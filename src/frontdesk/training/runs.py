@@ -161,7 +161,7 @@ class RunManager:
         """A run as it is now; one whose supervisor vanished is FAILED from here on."""
         rows = self.rows(place)
         run = await rows.get(place.folder.name)
-        if run.state in ACTIVE and run.silent_seconds is not None and run.silent_seconds > self._silent and not _held(place.folder):
+        if run.state in ACTIVE and run.silent_seconds > self._silent and not _held(place.folder):
             last = place.tail()
             said = f"the run vanished without a word: resume it with `frontdesk train resume {run.name}`" + (f"\n{last}" if last else "")
             await rows.move(run.name, RunState.FAILED, expected=ACTIVE, message=said)
@@ -207,7 +207,6 @@ class RunManager:
                 stderr=log,
                 start_new_session=True,
                 env=child_environment(FRONTDESK_CACHE=str(self._settings.cache.resolve())),
-                cwd="/",
             )
         assert child.stdin is not None  # noqa: S101 - asked for above
         child.stdin.write(self._settings.database_url.encode())

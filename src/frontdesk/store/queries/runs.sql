@@ -6,12 +6,12 @@ returning name
 
 -- name: get
 select name, recipe, model, state, config, folder, created_at, started_at, ended_at, heartbeat_at, step, steps, loss, score, phase, message,
-  report, curves, extract(epoch from clock_timestamp() - heartbeat_at)::real as silent_seconds
+  report, curves, extract(epoch from clock_timestamp() - coalesce(heartbeat_at, created_at))::real as silent_seconds
 from training_runs where tenant = %(tenant)s and name = %(name)s
 
 -- name: list
 select name, recipe, model, state, config, folder, created_at, started_at, ended_at, heartbeat_at, step, steps, loss, score, phase, message,
-  null::jsonb as report, null::jsonb as curves, extract(epoch from clock_timestamp() - heartbeat_at)::real as silent_seconds
+  null::jsonb as report, null::jsonb as curves, extract(epoch from clock_timestamp() - coalesce(heartbeat_at, created_at))::real as silent_seconds
 from training_runs where tenant = %(tenant)s order by created_at desc limit %(limit)s
 
 -- name: move
