@@ -223,7 +223,7 @@ def _names_a_field(text: str, operation: Operation, call: ToolCall, rendering: R
 
 
 _TRANSLATE = re.compile(
-    r"\b(?:translate|put)\b\W*(?P<text>.{2,900}?)\W*\b(?:in|into|to)\s+(?P<language>[A-Z][a-z]+(?: [A-Z][a-z]+)?|[a-z]{4,20})\W*$",
+    r"\b(?i:translate|put)\b\W*(?P<text>.{2,900}?)\W*\b(?:in|into|to)\s+(?P<language>[A-Z][a-z]+(?: [A-Z][a-z]+)?|[a-z]{4,20})\W*$",
     re.DOTALL,
 )
 _REPEAT = re.compile(
