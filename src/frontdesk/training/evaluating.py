@@ -229,7 +229,11 @@ def pitfalls(figures: Mapping[str, float], data: Mapping[str, Any]) -> tuple[tup
         (
             "overfitting",
             f"recall {seen:.2f} on learnt wordings, {f.get('recall', math.nan):.2f} on unseen ones (gap {gap:+.2f})",
-            "the facts carry over" if gap <= 0.1 else "it learnt wordings, not facts: add wordings (data.wordings, data.by_hand)",
+            "there is nothing yet to overfit"
+            if seen < 0.3
+            else "the facts carry over"
+            if gap <= 0.1
+            else "it learnt wordings, not facts: add wordings (data.wordings, data.by_hand)",
         ),
         (
             "underfitting",
