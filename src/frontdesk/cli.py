@@ -25,6 +25,7 @@ from frontdesk.domain.events import ReplySent
 from frontdesk.domain.tenancy import Caller, CustomerId, KeyId, Role, Tenant, TenantId
 from frontdesk.errors import BadInput, FrontdeskError
 from frontdesk.rehearsal.commands import Stage, rehearse_app
+from frontdesk.rights.commands import retention_app
 from frontdesk.settings import Settings
 from frontdesk.training.commands import train_app
 from frontdesk.training.improve_command import improve
@@ -54,7 +55,15 @@ def _stage() -> Stage:
     return Real()
 
 
+def _eraser(settings: Settings) -> Any:
+    """What forgets conversations; loaded only when something is erased."""
+    from frontdesk.wiring import eraser_of
+
+    return eraser_of(settings)
+
+
 app.add_typer(rehearse_app(_stage), name="rehearse")
+app.add_typer(retention_app(_eraser), name="retention")
 app.add_typer(train_app(_stage), name="train")
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder for the database and keys [FRONTDESK_DATA].")]

@@ -39,6 +39,8 @@ REHEARSED = 12
 """Conversations of a demonstration's rehearsal."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 15.0
 """Seconds before tenants that could not be made ready are tried again."""
+RETENTION_SECONDS = 3600.0
+"""How often conversations are looked for that a tenant keeps no longer."""
 LOOK_SECONDS = 3.0
 """How often cut-off turns are looked for."""
 
@@ -99,6 +101,7 @@ async def _serve(settings: Settings, listening: socket.socket, *, demo: bool = F
             if settings.watch:
                 group.create_task(_watch(office))
             group.create_task(app.state.desk.analytics.run())
+            group.create_task(_retain(office))
             await _prepare(office, console, url, demo=demo)
             console.print(f"the console is at {url}/console" + (f": sign in as demo with {password}" if demo else ""), highlight=False, soft_wrap=True)
             if demo:
@@ -174,6 +177,20 @@ async def _look_after(office: wiring.Office) -> None:
             if done := await office.front_office.finish_interrupted():
                 log.warning("finished %d turns that had been cut off", done)
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _retain(office: wiring.Office, *, seconds: float = RETENTION_SECONDS) -> None:
+    """Forgets, now and for ever, what the tenants keep no longer."""
+    while True:
+        for tenant in list(office.tenants.values()):
+            try:
+                receipt = await office.eraser.retain(office.store.for_tenant(tenant.id), tenant, actor="retention")
+            except (FrontdeskError, OSError) as problem:
+                log.warning("retention of %s is tried again later: %s", tenant.id, problem)
+                continue
+            if receipt is not None:
+                log.info("%s keeps nothing older than %s days: %d conversations erased", tenant.id, tenant.retention.days, receipt.conversations)
+        await asyncio.sleep(seconds)
 
 
 @contextlib.contextmanager

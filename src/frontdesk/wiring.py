@@ -31,6 +31,7 @@ from frontdesk.models.local import LocalModel
 from frontdesk.models.protocols import Embedder, LanguageModel
 from frontdesk.models.scripted import HashEmbedder, ScriptedModel
 from frontdesk.models.tuned import TunedModels
+from frontdesk.rights.erasing import Eraser
 from frontdesk.settings import Settings
 from frontdesk.store.store import Store
 from frontdesk.tools.calling import http_client
@@ -62,6 +63,7 @@ class Office:
     reader: Reader
     briefings: Briefings
     front_office: FrontOffice
+    eraser: Eraser
     local_model: LocalModel | None = None
     reports: dict[TenantId, SyncReport] = field(default_factory=dict)
     problems: dict[TenantId, str] = field(default_factory=dict)
@@ -176,8 +178,16 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
             reader=reader,
             briefings=briefings,
             front_office=front_office,
+            eraser=eraser_of(settings),
             local_model=local,
         )
+
+
+def eraser_of(settings: Settings) -> Eraser:
+    """What forgets customers in this data folder, its training runs included."""
+    from frontdesk.training import erasing
+
+    return Eraser(settings.data, forget=partial(erasing.forget, settings.data))
 
 
 @asynccontextmanager

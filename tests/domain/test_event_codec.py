@@ -64,6 +64,7 @@ EXAMPLES: tuple[e.Event, ...] = (
         agent="Dana", suggestion="It ships today.", outcome="edited", sent="It ships today, Ada.", question="When?", sources=("faq",)
     ),
     e.CustomerRated(score=4, solved=True, comment="quick"),
+    e.MessageCorrected(turn="t1", text="My order is 4712."),
     e.TurnFailed(reason="the database was away", apology="Sorry, please try again."),
     e.TurnMerged(into=TurnId("t-2")),
 )

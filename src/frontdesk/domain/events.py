@@ -51,6 +51,15 @@ class MessageReceived(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MessageCorrected(Event):
+    """The customer put right what is on record as said in one of their messages. The earlier wording stays until it is erased."""
+
+    turn: str
+    """Turn of the message."""
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class IntentRecognized(Event):
     """What the message is about. `confidence` is calibrated, in [0, 1]."""
 

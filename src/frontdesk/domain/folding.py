@@ -14,6 +14,7 @@ from frontdesk.domain.events import (
     Event,
     HandedOff,
     KnowledgeGapFound,
+    MessageCorrected,
     MessageReceived,
     OwnerChanged,
     Recorded,
@@ -38,7 +39,7 @@ STATE: tuple[type[Event], ...] = (
     TurnMerged,
 )
 """Few and small; a fold needs all of them."""
-TALK: tuple[type[Event], ...] = (MessageReceived, ReplySent, AgentReplied, ToolCalled)
+TALK: tuple[type[Event], ...] = (MessageReceived, MessageCorrected, ReplySent, AgentReplied, ToolCalled)
 """What was said and done; a fold of a long conversation may leave out old ones."""
 STATE_KINDS = tuple(kind_of(event) for event in STATE)
 TALK_KINDS = tuple(kind_of(event) for event in TALK)
@@ -76,6 +77,7 @@ class _Folding:
         self._merged: set[TurnId] = set()
         self._steps: dict[type[Event], Callable[[Recorded, Any], None]] = {
             MessageReceived: lambda r, e: self._say(r, Speaker.CUSTOMER, e.text),
+            MessageCorrected: lambda _, e: self._corrected(e),
             AgentReplied: lambda r, e: self._say(r, Speaker.AGENT, e.text),
             ReplySent: self._replied,
             SlotRequested: self._requested,
@@ -109,6 +111,11 @@ class _Folding:
 
     def _say(self, recorded: Recorded, speaker: Speaker, text: str, **more: Any) -> None:
         self._utterances.append(Utterance(speaker=speaker, text=text, turn=recorded.turn, at=recorded.at, **more))
+
+    def _corrected(self, event: MessageCorrected) -> None:
+        for place, said in enumerate(self._utterances):
+            if said.turn == event.turn and said.speaker is Speaker.CUSTOMER:
+                self._utterances[place] = replace(said, text=event.text)
 
     def _called(self, recorded: Recorded, event: ToolCalled) -> None:
         self._calls.append(event.call)

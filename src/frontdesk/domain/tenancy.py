@@ -62,6 +62,13 @@ class Identity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retention:
+    """How long conversations are kept after their last activity. None: until somebody asks for them to be erased."""
+
+    days: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tenant:
     """One business line with its own knowledge, tools and customers, as read from its folder."""
 
@@ -76,6 +83,7 @@ class Tenant:
     lines: tuple[TenantId, ...] = ()
     """Business lines behind this front door; a message is routed to the line that knows the answer. Empty for an ordinary tenant."""
     identity: Identity = field(default_factory=Identity)
+    retention: Retention = field(default_factory=Retention)
     profile: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Any] = field(default_factory=dict)
     budget: Mapping[str, Any] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from frontdesk.domain.knowledge import FaqPair
-from frontdesk.domain.tenancy import HandoffContact, Identity, Tenant, TenantId, ToolSource
+from frontdesk.domain.tenancy import HandoffContact, Identity, Retention, Tenant, TenantId, ToolSource
 from frontdesk.errors import BadTenant
 
 TENANT_FILE = "tenant.yaml"
@@ -55,6 +55,7 @@ _ALGORITHMS = (
 )
 _STRATEGIES = ("inline", "react", "native")
 _PROPOSERS = ("desk", "model")
+_LONGEST_DAYS = 36_500
 _OPEN_SECTIONS = ("profile", "budget", "scoring", "guardrails", "demo")
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads ten thousand pairs in half a second, the other in five
@@ -287,6 +288,7 @@ def _tenant(folder: Path, file: _File) -> Tenant | None:
         "tools": lambda n: tuple(_tool(file, item, folder) for item in file.sequence(n, "tools")),
         "lines": lambda n: tuple(TenantId(file.string(item, "an entry of lines")) for item in file.sequence(n, "lines")),
         "identity": lambda n: _identity(file, n),
+        "retention": lambda n: _retention(file, n),
         "models": lambda n: _models(file, n),
         **{name: partial(_open_section, file, name) for name in _OPEN_SECTIONS},
     }
@@ -395,6 +397,19 @@ def _identity(file: _File, node: yaml.Node) -> Identity:
         else:
             values[name] = file.string(value, f"identity.{name}")
     return Identity(**values)
+
+
+def _retention(file: _File, node: yaml.Node) -> Retention:
+    nodes = file.mapping(node, "retention", ("days",))
+    if "days" not in nodes:
+        if isinstance(node, yaml.MappingNode):
+            file.blame(node, "'days' is missing in retention; add `days: 365`, or delete the section to keep everything")
+        return Retention()
+    days = file.plain(nodes["days"], "retention.days")
+    if type(days) is not int or not 1 <= days <= _LONGEST_DAYS:
+        file.blame(nodes["days"], f"retention.days must be a whole number from 1 to {_LONGEST_DAYS}; write for example `days: 365`")
+        return Retention()
+    return Retention(days=days)
 
 
 def _models(file: _File, node: yaml.Node) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from frontdesk.analytics.assist import Finder
 from frontdesk.analytics.service import Analytics
 from frontdesk.domain.tenancy import Caller, Role, Tenant, TenantId
 from frontdesk.errors import NotAllowed, NotAuthenticated
+from frontdesk.rights.erasing import Eraser
 from frontdesk.server.auth import Authenticator
 from frontdesk.server.limits import RateLimits, Slot, Slots
 from frontdesk.server.metrics import Metrics
@@ -47,6 +48,8 @@ class Desk:
             library=cast("Finder | None", office.library if hasattr(office.library, "search") else None),
         )
         """What the log says; an office without models has figures and no tones."""
+        self.eraser: Eraser = getattr(office, "eraser", None) or Eraser(office.settings.data)
+        """Forgets customers wherever their words went."""
         self.providers = Providers()
         """Where customers and staff sign in."""
         self.syncs: dict[TenantId, asyncio.Lock] = {}

@@ -11,16 +11,27 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse
 
-from frontdesk.domain.conversation import Conversation, ConversationId
-from frontdesk.domain.events import Recorded
+from frontdesk.domain.conversation import Conversation, ConversationId, TurnId
+from frontdesk.domain.events import MessageCorrected, MessageReceived, Recorded
 from frontdesk.domain.tenancy import Caller, Role
-from frontdesk.errors import BadInput
+from frontdesk.errors import BadInput, NotFound
 from frontdesk.events.tail import tail
 from frontdesk.server.access import AnyCaller, Chatting, Desk, RetryKey, Shared, SignedIn, TurnSlot
+from frontdesk.server.problems import NOWHERE
 from frontdesk.server.turns import ClientGone, unless_gone, until, with_spoken
-from frontdesk.server.views import Accepted, ConversationOut, Erased, ExportedConversation, ExportOut, MessageIn, Opened, event_body
+from frontdesk.server.views import (
+    Accepted,
+    ConversationOut,
+    CorrectionIn,
+    Erased,
+    ExportedConversation,
+    ExportOut,
+    MessageIn,
+    Opened,
+    event_body,
+)
 from frontdesk.server.wording import customer_message, plain_id, retry_key
-from frontdesk.store.conversations import Conversations
+from frontdesk.store.conversations import NO_TURN, Conversations
 
 HEARTBEAT_SECONDS = 15
 CHANNEL = "chat"
@@ -117,15 +128,20 @@ async def ask_for_human(caller: Chatting, desk: Shared, conversation: str) -> Co
 
 @router.get("/me/export", tags=["own data"])
 async def export_me(caller: SignedIn, desk: Shared) -> ExportOut:
-    """Everything that is kept about the signed-in customer: all conversations with all their events."""
+    """Everything that is kept about the signed-in customer: all conversations, all their events, and what was worked out from them."""
     store = desk.office.store.for_tenant(caller.tenant)
     found: list[ExportedConversation] = []
     before: datetime | None = None
     while rows := await store.conversations.list(customer=caller.customer, limit=100, before=before):
         for row in rows:
             events = [event_body(r, Role.SERVER) async for r in _all_events(store.conversations, row.conversation_id)]
+            derived: dict[str, list[Any]] = {}
+            for kind, body in await store.rights.derived([row.conversation_id]):
+                derived.setdefault(kind, []).append(body)
             found.append(
-                ExportedConversation(conversation_id=row.conversation_id, opened_at=row.opened_at, events=[e for e in events if e])
+                ExportedConversation(
+                    conversation_id=row.conversation_id, opened_at=row.opened_at, events=[e for e in events if e], derived=derived
+                )
             )
         before = rows[-1].updated_at
     return ExportOut(customer=str(caller.customer), conversations=found)
@@ -133,11 +149,30 @@ async def export_me(caller: SignedIn, desk: Shared) -> ExportOut:
 
 @router.delete("/me", tags=["own data"])
 async def erase_me(caller: SignedIn, desk: Shared) -> Erased:
-    """Forgets the signed-in customer. The audit trail keeps that it happened, not whom it was about."""
+    """Forgets the signed-in customer, wherever their words went. The audit trail keeps the receipt, which names nobody."""
+    assert caller.customer is not None  # noqa: S101 - SignedIn
     store = desk.office.store.for_tenant(caller.tenant)
-    erased = await store.conversations.erase(customer=caller.customer)
-    await store.desk.audit(actor=caller.key, action="customer.erase", subject="customer", detail={"conversations": erased})
-    return Erased(conversations=erased)
+    return Erased.of(await desk.eraser.customer(store, caller.customer, actor=caller.key))
+
+
+@router.delete("/me/conversations/{conversation}", tags=["own data"])
+async def erase_my_conversation(caller: SignedIn, desk: Shared, conversation: str) -> Erased:
+    """Forgets one conversation of the signed-in customer, with whatever key it was held."""
+    owned = await _own(desk, caller, conversation)
+    return Erased.of(await desk.eraser.conversation(desk.office.store.for_tenant(caller.tenant), owned.id, actor=caller.key))
+
+
+@router.post("/me/conversations/{conversation}/corrections", status_code=201, tags=["own data"])
+async def correct_me(caller: SignedIn, desk: Shared, conversation: str, body: CorrectionIn) -> ConversationOut:
+    """Puts one of the customer's own messages right. From here on it reads as corrected; the log keeps both until it is erased."""
+    owned = await _own(desk, caller, conversation)
+    text = customer_message(body.text, desk.office.settings.max_message_chars, "text")
+    conversations = desk.office.store.for_tenant(caller.tenant).conversations
+    said = await conversations.turn(owned.id, TurnId(plain_id(body.turn_id)))
+    if not any(isinstance(r.event, MessageReceived) for r in said):
+        raise NotFound(NOWHERE)
+    await conversations.append(owned.id, NO_TURN, [MessageCorrected(turn=body.turn_id, text=text)])
+    return ConversationOut.of(await conversations.load(owned.id, any_caller=True))
 
 
 async def _all_events(conversations: Conversations, identity: ConversationId) -> AsyncIterator[Recorded]:
@@ -146,6 +181,15 @@ async def _all_events(conversations: Conversations, identity: ConversationId) ->
         for recorded in page:
             yield recorded
         after = page[-1].seq
+
+
+async def _own(desk: Desk, caller: Caller, conversation: str) -> Conversation:
+    """A conversation of the signed-in customer. Raises NotFound for anybody else's."""
+    conversations = desk.office.store.for_tenant(caller.tenant).conversations
+    found = await conversations.load(ConversationId(plain_id(conversation)), any_caller=True)
+    if found.customer is None or found.customer != caller.customer:
+        raise NotFound("no such conversation")
+    return found
 
 
 async def _load(desk: Desk, caller: Caller, conversation: str) -> Conversation:

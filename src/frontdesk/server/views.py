@@ -26,6 +26,7 @@ from frontdesk.domain.events import (
 from frontdesk.domain.knowledge import Citation, Document
 from frontdesk.domain.tenancy import Role
 from frontdesk.knowledge.library import SyncReport
+from frontdesk.rights.erasing import Receipt
 
 _FOR_CUSTOMERS = (
     ConversationOpened,
@@ -253,6 +254,8 @@ class ExportedConversation(BaseModel):
     conversation_id: str
     opened_at: datetime
     events: list[dict[str, Any]]
+    derived: dict[str, list[dict[str, Any]]] = {}
+    """What was worked out from it: `tone`, `score`, `label`, `ledger`, `gap`."""
 
 
 class ExportOut(BaseModel):
@@ -262,10 +265,38 @@ class ExportOut(BaseModel):
     conversations: list[ExportedConversation]
 
 
+class ReceiptOut(BaseModel):
+    """What was erased where. `sha256` is over the other fields but `audit`, which is the head of the audit chain that holds it."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    at: str
+    reason: str
+    conversations: int
+    places: dict[str, int]
+    retrain: list[str]
+    sha256: str
+    audit: str
+
+
 class Erased(BaseModel):
     """What was forgotten."""
 
     conversations: int
+    receipt: ReceiptOut
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> Erased:
+        """As a customer gets it."""
+        return cls(conversations=receipt.conversations, receipt=ReceiptOut.model_validate(receipt))
+
+
+class CorrectionIn(Given):
+    """What a customer's message should have said."""
+
+    turn_id: str
+    text: str
 
 
 def event_body(recorded: Recorded, role: Role) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ from frontdesk.store.ledger import Ledger
 from frontdesk.store.log import EventLog
 from frontdesk.store.migrating import migrate
 from frontdesk.store.rehearsals import Rehearsals
+from frontdesk.store.rights import Rights
 from frontdesk.store.runs import TrainingRuns
 from frontdesk.store.staff import StaffAccounts
 
@@ -45,6 +46,7 @@ class TenantStore:
     rehearsals: Rehearsals
     ledger: Ledger
     work: DeskWork
+    rights: Rights
 
 
 class Store:
@@ -110,6 +112,7 @@ class Store:
                 rehearsals=Rehearsals(self._database, tenant),
                 ledger=Ledger(self._database, tenant),
                 work=DeskWork(self._database, tenant),
+                rights=Rights(self._database, tenant),
             )
             if len(self._tenants) < 10_000:  # a claimed tenant id may be anything; only so many are kept
                 self._tenants[tenant] = known

@@ -30,7 +30,7 @@ from frontdesk.errors import Conflict, NotFound, TrainingFailed
 from frontdesk.settings import Settings, child_environment
 from frontdesk.store.runs import Run, RunState, TrainingRuns
 from frontdesk.store.store import Store
-from frontdesk.training import shards
+from frontdesk.training import erasing
 from frontdesk.training.runfile import RunFile
 
 SHARED = TenantId("_")
@@ -151,11 +151,7 @@ class RunManager:
 
     def forget(self, conversation: str) -> dict[str, int]:
         """Take an erased conversation out of every run's data; run -> examples that went. What was trained on them should be trained again."""
-        found = {}
-        for folder in sorted(self._runs.iterdir()) if self._runs.is_dir() else ():
-            if (folder / "data" / "index.json").is_file() and (count := shards.forget(folder / "data", f"conversation:{conversation}")):
-                found[folder.name] = count
-        return found
+        return erasing.forget(self._runs.parent, conversation)
 
     async def current(self, place: Place) -> Run:
         """A run as it is now; one whose supervisor vanished is FAILED from here on."""
