@@ -22,7 +22,7 @@ from frontdesk.errors import BadInput, TrainingFailed  # noqa: E402
 from frontdesk.training.bases import base_folder  # noqa: E402
 from frontdesk.training.finetune import Outcome, Parameters, fine_tune  # noqa: E402
 from frontdesk.training.learner import Learner  # noqa: E402
-from frontdesk.training.memory import estimate  # noqa: E402
+from frontdesk.training.memory import estimate, require_disk  # noqa: E402
 from frontdesk.training.packing import Sample, pack  # noqa: E402
 
 FEW = Parameters(epochs=3, batch=4, rank=4, alpha=8, rate=5e-3, threads=1, dtype="float32", patience=9, save_every=2)
@@ -227,3 +227,10 @@ def test_a_gguf_of_another_family_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.gguf").write_text("not a model")
     with pytest.raises(BadInput, match="no readable GGUF"):
         base_folder(str(tmp_path / "text.gguf"), tmp_path)
+
+
+def test_a_full_disk_is_told_before_training(base: Path, tmp_path: Path) -> None:
+    needed = estimate(base, FEW)
+    require_disk(tmp_path, needed)
+    with pytest.raises(TrainingFailed, match="free some space there"):
+        require_disk(tmp_path, dataclasses.replace(needed, disk=2**60))
