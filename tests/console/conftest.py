@@ -202,7 +202,9 @@ class Staffed:
     def visit(self, path: str) -> None:
         self.driver.get(f"{self.desk.url}/console/{KILN}/{path}")
         self.until(
-            lambda: self.driver.execute_script("return !!window.socket?.connected || !!document.querySelector('.problem')"),
+            lambda: self.driver.execute_script(
+                "return !!document.querySelector('.problem') || (!!window.socket?.connected && !!document.querySelector('.drawn'))"
+            ),
             "the page is live",
         )
 

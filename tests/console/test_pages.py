@@ -1,6 +1,7 @@
 """The console in a browser: sign in, work the inbox, edit what the desk knows, read why it answered."""
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from tests.console.conftest import KILN, Consoled, Staffed
@@ -55,8 +56,6 @@ def test_who_claims_second_is_told_who_was_first(browser: Staffed, desk: Console
     browser.sign_in("ari")
     browser.visit(f"inbox/{id}")
     browser.until(lambda: "Claim" in browser.text, "it can be claimed")
-    # While the page still shows it as waiting, somebody else takes it.
-    browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     desk.do(desk.office.store.for_tenant(KILN).conversations.set_owner(id, Owner.AGENT, expected=Owner.QUEUE, agent="ben"))
     browser.sees("With ben")
     with pytest.raises(Conflict):
@@ -67,6 +66,7 @@ def test_a_message_is_on_the_live_page_and_in_the_inbox_as_it_comes(browser: Sta
     browser.sign_in("vera")
     browser.visit("live")
     desk.ask("Do you repair broken handles?", customer="cust-live")
+    browser.shot("live-before")
     browser.sees("cust-live")
     browser.sees("We glue handles on for £6")
     browser.shot("live")
@@ -125,6 +125,24 @@ def test_an_edited_faq_pair_changes_the_desks_answer_after_showing_which_answers
     browser.sees("Was told")
 
 
+def test_two_rehearsals_are_started_watched_and_compared(browser: Staffed, desk: Consoled):
+    browser.sign_in("olga")
+    for _ in range(2):
+        browser.visit("rehearsals")
+        browser.fill("Conversations", "2")
+        browser.click("Start")
+        browser.until(lambda: "/rehearsals/kiln-street." in browser.driver.current_url, "the run has a page", 60)
+        browser.sees("2 of 2 conversations have ended.", 90)
+    browser.shot("rehearsal")
+    browser.visit("rehearsals")
+    for box in browser.driver.find_elements(By.CSS_SELECTOR, "[aria-label^='Compare kiln-street']"):
+        browser.driver.execute_script("arguments[0].click()", box)
+    browser.click("Compare two")
+    browser.sees("passed before")
+    browser.sees("This may be chance.")
+    browser.shot("comparison")
+
+
 def test_ones_own_panel_is_a_page(browser: Staffed, desk: Consoled):
     desk.waiting()
     browser.sign_in("vera")
@@ -150,8 +168,11 @@ def test_every_page_fits_360_pixels_and_breaks_none_of_its_rules(browser: Staffe
 def test_the_console_works_with_the_keyboard(browser: Staffed, desk: Consoled):
     browser.sign_in("olga")
     browser.visit("conversations")
-    browser.driver.find_element(By.TAG_NAME, "body").send_keys("g")
-    browser.driver.find_element(By.TAG_NAME, "body").send_keys("i")
+    ActionChains(browser.driver).send_keys("g").send_keys("i").perform()
     browser.until(lambda: browser.driver.current_url.endswith("/inbox"), "g i leads to the inbox")
-    browser.driver.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
-    assert browser.driver.execute_script("return document.activeElement.className") == "skip"
+    browser.until(lambda: browser.driver.execute_script("return !!document.querySelector('.nav a')"), "it is drawn")
+    reached = set()
+    for _ in range(12):
+        ActionChains(browser.driver).send_keys(Keys.TAB).perform()
+        reached.add(browser.driver.execute_script("return document.activeElement.ariaLabel || document.activeElement.innerText.trim()"))
+    assert {"Skip to the content", "Tenant", "Account"} <= {r.split("\n")[-1] for r in reached} | reached, reached

@@ -93,7 +93,6 @@ def _serve(console: Console, one: Page) -> None:
     @ui.page("/{tenant}/" + one.path, response_timeout=BUILD_SECONDS)
     async def built(request: Request, tenant: str) -> None:
         ui.add_head_html(f'<link rel="stylesheet" href="{BASE}/assets/console.css?v={_version()}">')
-        ui.colors(primary="#12665a", secondary="#5a6562", accent="#12665a", positive="#1d7a4d", negative="#b3401f", warning="#9a5b12")
         session: Session = request.scope[SESSION]
         try:
             served = tenant_for(console.office.tenants, session.staff, tenant)
@@ -101,6 +100,7 @@ def _serve(console: Console, one: Page) -> None:
             visit = Visit(console=console, request=request, session=session, cookie=cookie_of(request.scope), tenant=served)
             framed(visit, one)
             await one.build(visit, **{k: v for k, v in request.path_params.items() if k != "tenant"})
+            ui.element("span").classes("drawn")
         except FrontdeskError as problem:
             _problem(str(problem))
         except Exception:

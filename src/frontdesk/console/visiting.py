@@ -106,6 +106,11 @@ class Visit:
         """A handler that does `work` and says what went wrong in one sentence on the screen."""
 
         async def handler(*arguments: Any) -> None:
+            # What is drawn or said belongs to the page, not to the part of it that the button is in: that may be drawn anew meanwhile.
+            with ui.context.client:
+                await tried(*arguments)
+
+        async def tried(*arguments: Any) -> None:
             try:
                 await work(*arguments)
             except NotAuthenticated as problem:
