@@ -257,14 +257,11 @@ async def test_the_consumer_counts_and_hears_what_is_recorded_while_it_runs(stor
     running = asyncio.create_task(analyst.run(lambda: [tenant], pause=0.05))
     try:
         id = await space.conversations.open(key=KeyId("k"), customer=None, channel="chat")
-        for text in ("This is terrible, I am furious!", "thank you, wonderful"):
+        for count, text in enumerate(("This is terrible, I am furious!", "thank you, wonderful"), 1):
             await space.conversations.append(id, TurnId(text), [e.MessageReceived(text=text)])
-            for _ in range(100):
-                tones = await space.ledger.tones([id])
-                if tones and (await space.ledger.rows())[0]["messages"] == len(tones) == (2 if text[0] == "t" else 1):
-                    break
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(60):
+                while len(await space.ledger.tones([id])) < count or [r["messages"] for r in await space.ledger.rows()] != [count]:
+                    await asyncio.sleep(0.05)
         assert [t.label for t in await space.ledger.tones([id])] == ["negative", "positive"]
-        assert (await space.ledger.rows())[0]["messages"] == 2
     finally:
         running.cancel()
