@@ -16,7 +16,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,15 +101,15 @@ class Eraser:
 
 
 def _receipt(reason: str, places: Mapping[str, int], retrain: Iterable[str]) -> Receipt:
-    body = {
-        "id": f"er_{secrets.token_hex(8)}",
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "reason": reason,
-        "conversations": places.get("conversations", 0),
-        "places": {name: count for name, count in sorted(places.items()) if count and name != "conversations"},
-        "retrain": tuple(sorted(retrain)),
-    }
-    return Receipt(**body, sha256=digest(body))
+    receipt = Receipt(
+        id=f"er_{secrets.token_hex(8)}",
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        reason=reason,
+        conversations=places.get("conversations", 0),
+        places={name: count for name, count in sorted(places.items()) if count and name != "conversations"},
+        retrain=tuple(sorted(retrain)),
+    )
+    return replace(receipt, sha256=digest(vars(receipt)))
 
 
 def digest(body: Mapping[str, object]) -> str:
@@ -121,7 +121,7 @@ def digest(body: Mapping[str, object]) -> str:
 async def _kept(store: TenantStore, actor: str, receipt: Receipt) -> Receipt:
     detail = {k: v for k, v in vars(receipt).items() if k != "audit"}
     head = await store.desk.audit(actor=actor, action=f"{receipt.reason}.erase", subject=receipt.id, detail=detail)
-    return Receipt(**detail, audit=head)
+    return replace(receipt, audit=head)
 
 
 # --- files ---
