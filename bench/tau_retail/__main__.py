@@ -61,7 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _measure(material: Material) -> tuple[dict[str, Any], list[Trial], list[Any]]:
     shop = Shop(material.database)
     with listening(shop) as url, tempfile.TemporaryDirectory(prefix="tau-retail-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)  # the embedded database runs as another user when root starts it
         async with desk(Path(folder), write_tenant(Path(folder), material, url), settings.load()) as line:
             replayed = await parity(material.tasks, shop, line.catalog, line.caller)
             _say(f"parity {replayed.passed} of {replayed.total}")

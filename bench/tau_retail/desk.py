@@ -81,7 +81,9 @@ def listening(shop: Shop) -> Iterator[str]:
 
 
 def write_tenant(folder: Path, material: Material, url: str) -> Path:
-    """A folder of tenants with the one that is tested."""
+    """A folder of tenants with the one that is tested, in `folder`, which other users may pass through from now on."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)  # the embedded database runs as another user when root starts it
     tenant = folder / "tenants" / str(TENANT)
     (tenant / "knowledge").mkdir(parents=True)
     (tenant / "tools").mkdir()

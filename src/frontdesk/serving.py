@@ -20,7 +20,7 @@ from frontdesk import wiring
 from frontdesk.cli_output import show_reply
 from frontdesk.domain.events import ReplySent
 from frontdesk.domain.staff import StaffRole
-from frontdesk.domain.tenancy import Caller, KeyId, Role, TenantId
+from frontdesk.domain.tenancy import Caller, CustomerId, KeyId, Role, TenantId
 from frontdesk.errors import Conflict, FrontdeskError
 from frontdesk.knowledge.tenants import load_tenants
 from frontdesk.server.app import create_app
@@ -52,11 +52,11 @@ def run_server(settings: Settings) -> None:
         _run(_until_told(_serve(settings, listening)))
 
 
-def run_demo(settings: Settings) -> None:
-    """Serves the example tenants with keys for the chat page, and asks them some questions in the terminal."""
+def run_demo(settings: Settings, *, scenes: bool = False) -> None:
+    """Serves the example tenants with keys for the chat page, and asks them some questions in the terminal; `scenes`: plays theirs too."""
     configure("warning" if settings.log_level == "info" else settings.log_level)  # the terminal shows a conversation, not a log
     with bind(settings.host, settings.port) as listening:
-        _run(_until_told(_serve(settings, listening, demo=True)))
+        _run(_until_told(_serve(settings, listening, demo=True, scenes=scenes)))
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
@@ -86,7 +86,7 @@ async def _until_told(work: Coroutine[Any, Any, None]) -> None:
         waiting.cancel()
 
 
-async def _serve(settings: Settings, listening: socket.socket, *, demo: bool = False) -> None:
+async def _serve(settings: Settings, listening: socket.socket, *, demo: bool = False, scenes: bool = False) -> None:
     console = Console(stderr=True)
     async with wiring.running(settings) as office:
         if demo:
@@ -103,6 +103,8 @@ async def _serve(settings: Settings, listening: socket.socket, *, demo: bool = F
             group.create_task(app.state.desk.analytics.run())
             group.create_task(_retain(office))
             await _prepare(office, console, url, demo=demo)
+            if scenes:
+                await _play_scenes(office)
             console.print(f"the console is at {url}/console" + (f": sign in as demo with {password}" if demo else ""), highlight=False, soft_wrap=True)
             if demo:
                 group.create_task(_rehearse(office, console, url))
@@ -212,6 +214,24 @@ async def _ask_three(office: wiring.Office) -> None:
             async for record in events:
                 if isinstance(record.event, ReplySent):
                     show_reply(record.event, console)
+    sys.stdout.flush()
+
+
+async def _play_scenes(office: wiring.Office) -> None:
+    """The conversations that the tenants' own `demo: scenes:` lists spell out, each with its signed-in customer."""
+    console = Console()
+    for tenant, scene in ((t, s) for t in office.tenants.values() for s in t.demo.get("scenes", ())):
+        caller = Caller(tenant=tenant.id, key=KeyId("demo"), role=Role.SERVER, customer=CustomerId(str(scene["customer"])))
+        console.print(f"\n[bold underline]{tenant.name}: {scene['title']}[/] (signed in as {scene['customer']})", highlight=False)
+        conversation = None
+        for message in scene["messages"]:
+            console.print(f"\n[bold]Customer:[/] {message}", highlight=False)
+            spoken = office.front_office.talk(caller=caller, message=str(message), conversation=conversation, channel="demo")
+            async with contextlib.aclosing(spoken) as events:
+                async for record in events:
+                    conversation = record.conversation
+                    if isinstance(record.event, ReplySent):
+                        show_reply(record.event, console)
     sys.stdout.flush()
 
 

@@ -103,10 +103,11 @@ class Office:
         """Keys that the chat page may use; empty outside a demonstration."""
         return self._demo_keys
 
-    def demo_customers(self) -> Mapping[TenantId, Sequence[Mapping[str, str]]]:
+    def demo_customers(self) -> Mapping[TenantId, Sequence[Mapping[str, Any]]]:
         """Invented customers that the chat page of a demonstration may sign in as, from `demo: customers:`; none elsewhere."""
         named = {t.id: t.demo.get("customers", ()) for t in self.tenants.values()} if self._demo_keys else {}
-        return {t: [{"id": str(c["id"]), "name": str(c["name"])} for c in people] for t, people in named.items()}
+        told = {t: [(c, [str(q) for q in c.get("questions", ())]) for c in people] for t, people in named.items()}
+        return {t: [{"id": str(c["id"]), "name": str(c["name"]), "questions": q} for c, q in people] for t, people in told.items()}
 
     async def readiness(self) -> dict[str, Any]:
         """`{"ready", "problems", "tenants"}` as `/readyz` shows it."""

@@ -14,6 +14,7 @@ from frontdesk.desk.elicitation import gather, listed, missing, said_of
 from frontdesk.desk.matter import IDENTIFY, Attempt, Matter
 from frontdesk.domain.conversation import Pending, Route, Speaker
 from frontdesk.domain.events import SlotRequested
+from frontdesk.tools.addresses import roles_of, without_address
 from frontdesk.tools.operation import Operation
 
 MOST_FAILURES = 4
@@ -62,9 +63,10 @@ async def _details(turn: Matter, lookup: Operation, message: str) -> Mapping[str
     asking = turn.conversation.pending is not None and turn.conversation.pending.kind == IDENTIFY
     earlier = [u.text for u in turn.conversation.utterances if u.speaker is Speaker.CUSTOMER][-LOOKED_BACK:]
     values: dict[str, Any] = {}
-    for text in dict.fromkeys((*earlier, message)):
+    for said in dict.fromkeys((*earlier, message)):
+        text = said if len(roles_of(lookup)) >= 3 else without_address(said)  # where something is to be sent does not say who asks
         values |= (await gather(lookup, text, embedder=None, today=turn.today)).fresh
-        if not (asking and text == message):
+        if not (asking and said == message):
             continue
         for argument in lookup.required:  # a bare answer: "Ann Lee, 12345"
             if argument.name not in values:

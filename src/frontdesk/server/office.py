@@ -80,6 +80,6 @@ class Demonstration(Protocol):
         """A widget key for each tenant that the page at `/` may show to everybody who opens it."""
         ...
 
-    def demo_customers(self) -> Mapping[TenantId, Sequence[Mapping[str, str]]]:
-        """Invented customers (`id`, `name`) as whom everybody who opens the page may sign in."""
+    def demo_customers(self) -> Mapping[TenantId, Sequence[Mapping[str, Any]]]:
+        """Invented customers (`id`, `name`, `questions`) as whom everybody who opens the page may sign in."""
         ...

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -98,6 +98,8 @@ class DemoCustomer(BaseModel):
 
     id: str
     name: str
+    questions: list[str] = []
+    """What is worth asking as this customer."""
 
 
 class DemoTenant(BaseModel):
@@ -197,7 +199,7 @@ async def _demo_keys(desk: Desk) -> Mapping[TenantId, str]:
     return await cast("Demonstration", desk.office).demo_keys() if hasattr(desk.office, "demo_keys") else {}
 
 
-def _demo_customers(desk: Desk) -> Mapping[TenantId, Sequence[Mapping[str, str]]]:
+def _demo_customers(desk: Desk) -> Mapping[TenantId, Sequence[Mapping[str, Any]]]:
     return cast("Demonstration", desk.office).demo_customers() if hasattr(desk.office, "demo_customers") else {}
 
 

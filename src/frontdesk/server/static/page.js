@@ -57,7 +57,8 @@ async function tokenFor(tenant, customer) {
 
 async function choose(tenant, customer = "") {
   remember({ tenant: tenant.id, customer });
-  asked = tenant.questions;
+  const own = tenant.customers.find(({ id }) => id === customer)?.questions ?? [];
+  asked = [...own, ...tenant.questions].slice(0, Math.max(own.length, 4));
   const people = [new Option("A guest, not signed in", ""), ...tenant.customers.map(({ id, name }) => new Option(`${name}, signed in`, id))];
   at("#as").hidden = tenant.customers.length === 0;
   at("#customer").replaceChildren(...people);
