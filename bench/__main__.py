@@ -41,6 +41,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "answers": Benchmark("questions over the example tenants: the desk, plain RAG and a search box", module("answers")),
     "latency": Benchmark("how long one customer waits, with the embedded models", module("turn_latency")),
     "share": Benchmark("the desk's own share of that wait", module("turn_latency", "--stub")),
+    "console": Benchmark("how soon an event is on the live page, 50 operators looking", module("console")),
     "load": Benchmark("60 turns a second and 200 streams", module("load")),
     "crash": Benchmark("kill -9 at random moments: what is lost, how soon it is back", module("crash")),
     "intent": Benchmark("intent with abstention on public data, beside a plain peer", on_data("intent"), public_data=True),

@@ -41,6 +41,7 @@ MARKED = re.compile(r"(<!-- from the code: ([\w-]+) -->\n)(.*?)(<!-- end -->)", 
 
 # What a folder of data holds; every folder without Python below src/frontdesk stands here.
 FOLDERS = {
+    "console/static": "the console's style and its sign-in form",
     "desk/prompts": "what the desk says by itself, and what the model is told",
     "desk/reading_set": "invented companies with questions and the place of each answer: what the reader learns from",
     "desk/support_set": "general utterances by route, in every tenant's router beside its own questions",
