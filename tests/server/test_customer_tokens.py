@@ -240,6 +240,16 @@ async def test_a_flood_of_unknown_kids_asks_the_issuer_once():
     assert issuer.asked == 1
 
 
+async def test_a_thousand_unknown_kids_cause_one_fetch_in_thirty_seconds_at_most():
+    clock = [0.0]
+    issuer = Issuer(RSA)
+    keys = PublicKeys("https://x.example", fetch=issuer.fetch, clock=lambda: clock[0])
+    for n in range(1000):
+        clock[0] = n * 0.3  # five minutes
+        assert await keys.find(f"unknown-{n}", "RS256") is None
+    assert issuer.asked == 10
+
+
 async def test_a_new_key_of_the_issuer_is_taken_up_after_the_cool_down():
     clock = [0.0]
     issuer = Issuer(RSA)
