@@ -156,7 +156,7 @@ def shop_folder(open_folder: Path) -> Path:
     root = open_folder / "kilns"
     for name in (KILN, YARD):
         (root / name / "knowledge").mkdir(parents=True)
-        (root / name / "tenant.yaml").write_text(TENANT.replace("kiln-street", name).replace("Kiln Street", name.title()))
+        (root / name / "tenant.yaml").write_text(TENANT.replace("kiln-street", name).replace("Kiln Street", name.replace("-", " ").title()))
         (root / name / "faq.yaml").write_text(FAQ)
         (root / name / "knowledge" / "policy.md").write_text(POLICY)
     return root

@@ -15,7 +15,7 @@ from frontdesk.analytics.summary import Statement
 from frontdesk.console import charts
 from frontdesk.console.frame import card, content, empty, markup, page, rows_html
 from frontdesk.console.telling import OWNERS, ROUTES, SILENT, ago, face, needed, place, short, steps
-from frontdesk.console.visiting import Visit
+from frontdesk.console.visiting import Visit, lead_to
 from frontdesk.domain.conversation import ConversationId, Owner, Route
 from frontdesk.domain.events import AgentReplied, HandedOff, MessageReceived, OwnerChanged, Recorded, ReplySent, TurnFailed
 from frontdesk.domain.knowledge import PassageId
@@ -44,11 +44,11 @@ async def conversations(visit: Visit) -> None:
 
     def go(**changed: Any) -> None:
         now = {"owner": owner.value if owner else "", "size": str(size), **changed}
-        ui.navigate.to(f"{visit.path('conversations')}?" + "&".join(f"{k}={v}" for k, v in now.items() if v))
+        lead_to(f"{visit.path('conversations')}?" + "&".join(f"{k}={v}" for k, v in now.items() if v))
 
     with content("Conversations", "The latest activity first.") as acts, acts:
         ui.input(placeholder="Open by id", on_change=None).props("dense outlined aria-label='Open by id'").on(
-            "keydown.enter", lambda e: ui.navigate.to(visit.path("conversations", str(e.sender.value).strip()))
+            "keydown.enter", lambda e: lead_to(visit.path("conversations", str(e.sender.value).strip()))
         )
         ui.select(words, value=owner.value if owner else "", on_change=lambda e: go(owner=e.value)).props(
             "dense outlined options-dense aria-label='With whom'"
@@ -60,12 +60,12 @@ async def conversations(visit: Visit) -> None:
         empty("No conversations here.")
         return
     _table(visit, found)
-    with ui.row().classes("pager"):
-        if before:
-            ui.link("To the newest", visit.path("conversations"))
-        if len(found) == size:
-            older = found[-1].updated_at.isoformat().replace("+", "%2B")
-            ui.link("Older", f"{visit.path('conversations')}?size={size}&owner={owner.value if owner else ''}&before={older}")
+    links = [f'<a href="{visit.path("conversations")}">To the newest</a>'] if before else []
+    if len(found) == size:
+        older = found[-1].updated_at.isoformat().replace("+", "%2B")
+        whose = owner.value if owner else ""
+        links.append(f'<a href="{visit.path("conversations")}?size={size}&amp;owner={whose}&amp;before={older}">Older</a>')
+    markup(f'<p class="pager">{" · ".join(links)}</p>')
 
 
 def _table(visit: Visit, found: Sequence[ConversationSummary]) -> None:
@@ -123,9 +123,7 @@ async def conversation(visit: Visit, conversation: str) -> None:
     who = f"customer {known.customer}" if known.customer else "a guest"
     with content("Conversation", f"{who}, opened {ago(known.opened_at)}, with {known.agent or OWNERS[known.owner]}") as acts, acts:
         if known.owner is not Owner.CLOSED and visit.may(Right.ANSWER):
-            ui.button("Work on it", icon="support_agent", on_click=lambda: ui.navigate.to(visit.path("inbox", id))).props(
-                "no-caps unelevated"
-            )
+            ui.button("Work on it", icon="support_agent", on_click=lambda: lead_to(visit.path("inbox", id))).props("no-caps unelevated")
     with ui.element("div").classes("two"):
         with ui.element("div").classes("main-side"):
             _leafing(visit, id, after, last, len(events))

@@ -13,7 +13,7 @@ from nicegui import ui
 from frontdesk.console.folder import EDITABLE, Folder
 from frontdesk.console.frame import card, empty, markup, rows_html, sure
 from frontdesk.console.telling import ago, place, short
-from frontdesk.console.visiting import Visit
+from frontdesk.console.visiting import Visit, lead_to
 from frontdesk.domain.knowledge import FAQ_SOURCE, Document
 from frontdesk.domain.staff import Right
 from frontdesk.errors import NotFound
@@ -37,7 +37,7 @@ async def documents(visit: Visit, folder: Folder) -> None:
             path = folder.document(name)
             await publish(visit, folder, path, await event.file.read(), note="uploaded")
             ui.notify(f"{name} is read; the desk answers from it now.", type="positive")
-            ui.navigate.to(f"{visit.path('knowledge')}?tab=documents")
+            lead_to(f"{visit.path('knowledge')}?tab=documents")
 
         ui.upload(
             label="Add a document: .md, .html, .txt, .pdf, .docx",
@@ -120,7 +120,7 @@ async def _remove(visit: Visit, folder: Folder, d: Document) -> None:
         await space.work.add_version(path, None, actor=visit.staff.name, note="taken away")
         visit.office.reports[visit.tenant.id] = await visit.office.library.sync(visit.tenant)
     await visit.office.library.remove(visit.tenant.id, d.source)
-    ui.navigate.to(f"{visit.path('knowledge')}?tab=documents")
+    lead_to(f"{visit.path('knowledge')}?tab=documents")
 
 
 async def history(visit: Visit, folder: Folder) -> None:
@@ -161,7 +161,7 @@ def _bringing(visit: Visit, folder: Folder, path: str, version: int) -> Callable
         if content is None or not await sure(f"Bring back version {version} of {path}?", yes="Bring it back"):
             return
         await publish(visit, folder, path, content, note=f"back to version {version}")
-        ui.navigate.to(f"{visit.path('knowledge')}?tab=history")
+        lead_to(f"{visit.path('knowledge')}?tab=history")
 
     return bring
 

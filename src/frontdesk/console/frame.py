@@ -11,7 +11,7 @@ from typing import Any
 from nicegui import ui
 
 from frontdesk.console.gate import BASE, PASSWORD, SIGN_IN, SIGN_OUT
-from frontdesk.console.visiting import Console, Visit, tenants_of
+from frontdesk.console.visiting import Console, Visit, lead_to, tenants_of
 from frontdesk.domain.staff import Right
 from frontdesk.store.staff import LOCAL
 
@@ -88,7 +88,7 @@ def _tenant_choice(visit: Visit, current: Page) -> None:
     below = current.path if "{" not in current.path else current.path.split("/", 1)[0]
 
     def go(event: Any) -> None:
-        ui.navigate.to(f"{BASE}/{event.value}/{below}")
+        lead_to(f"{BASE}/{event.value}/{below}")
 
     ui.select({t.id: t.name for t in mine}, value=visit.tenant.id, on_change=go).props(
         "dense outlined options-dense aria-label='Tenant'"
@@ -101,7 +101,7 @@ def _account(visit: Visit) -> None:
             ui.label(visit.staff.name).classes("strong")
             ui.label(visit.staff.role.value).classes("soft")
         if visit.session.way == LOCAL:
-            ui.menu_item("Change password", on_click=lambda: ui.navigate.to(PASSWORD))
+            ui.menu_item("Change password", on_click=lambda: lead_to(PASSWORD))
         leave = f"fetch('{SIGN_OUT}', {{method: 'POST'}}).then(() => location.assign('{SIGN_IN}'))"
         ui.menu_item("Sign out", on_click=lambda: ui.run_javascript(leave))
 
@@ -130,7 +130,7 @@ def _keys(visit: Visit) -> None:
             return
         key = str(event.key)
         if pending["g"] and key.lower() in places:
-            ui.navigate.to(places[key.lower()])
+            lead_to(places[key.lower()])
         elif key == "?":
             ui.notify("Press g, then the first letter of a page: " + ", ".join(sorted(places)), timeout=6000)
         pending["g"] = key == "g"
@@ -140,7 +140,7 @@ def _keys(visit: Visit) -> None:
 
 async def _still_signed_in(visit: Visit) -> None:
     if await visit.office.store.staff.session(visit.cookie) is None:
-        ui.navigate.to(f"{SIGN_IN}?to={visit.request.url.path}")
+        lead_to(f"{SIGN_IN}?to={visit.request.url.path}")
 
 
 @contextmanager

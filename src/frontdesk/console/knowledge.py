@@ -17,7 +17,7 @@ from frontdesk.console.folder import Change, Folder, checked_pair, same
 from frontdesk.console.frame import card, content, empty, markup, page
 from frontdesk.console.telling import short
 from frontdesk.console.trying import Answered, trying
-from frontdesk.console.visiting import Visit
+from frontdesk.console.visiting import Visit, lead_to
 from frontdesk.domain.knowledge import FAQ_SOURCE, FaqPair
 from frontdesk.domain.staff import Right
 from frontdesk.errors import BadInput, FrontdeskError
@@ -319,6 +319,6 @@ def _closing(visit: Visit, gap: str) -> Callable[[], Any]:
     async def close() -> None:
         space = await visit.act(Right.KNOWLEDGE, "gap.close", gap)
         await space.desk.close_gap(gap)
-        ui.navigate.to(f"{visit.path('knowledge')}?tab=gaps")
+        lead_to(f"{visit.path('knowledge')}?tab=gaps")
 
     return close

@@ -13,7 +13,7 @@ from frontdesk.analytics.service import Period
 from frontdesk.console import charts
 from frontdesk.console.frame import card, content, empty, link, markup, page, rows_html
 from frontdesk.console.telling import ago, amount, basis_of, short, value_of
-from frontdesk.console.visiting import Visit
+from frontdesk.console.visiting import Visit, lead_to
 from frontdesk.errors import FrontdeskError, NotFound
 
 SPANS = {"1": "24 hours", "7": "7 days", "30": "30 days", "90": "90 days", "0": "all time"}
@@ -34,7 +34,7 @@ async def overview(visit: Visit) -> None:
     """Figures and trends of a period."""
     days, period = period_of(visit)
     with content("Overview", f"What the log says about {visit.tenant.name}. Every figure opens down to its conversations.") as acts, acts:
-        ui.select(SPANS, value=days, on_change=lambda e: ui.navigate.to(f"{visit.path('')}?days={e.value}")).props(
+        ui.select(SPANS, value=days, on_change=lambda e: lead_to(f"{visit.path('')}?days={e.value}")).props(
             "dense outlined aria-label='Period'"
         )
         export = f"{visit.path('ledger.csv')}?days={days}"

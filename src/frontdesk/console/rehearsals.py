@@ -12,7 +12,7 @@ from nicegui import ui
 
 from frontdesk.console.frame import card, content, empty, link, markup, page, rows_html
 from frontdesk.console.telling import ago, amount, short
-from frontdesk.console.visiting import Visit
+from frontdesk.console.visiting import Visit, lead_to
 from frontdesk.domain.staff import Right
 from frontdesk.errors import BadInput, Conflict, FrontdeskError, NotFound
 from frontdesk.rehearsal.demo import rehearse_with
@@ -47,7 +47,7 @@ async def rehearsals(visit: Visit) -> None:
             ui.notify("Tick exactly two runs.", type="warning")
             return
         first, second = sorted(picked, key=[r.id for r in rows].index, reverse=True)
-        ui.navigate.to(visit.path("rehearsals", "compare", first, second))
+        lead_to(visit.path("rehearsals", "compare", first, second))
 
     with card("Runs", "Tick two runs of the same scenarios to compare them."):
         for row in rows:
@@ -89,13 +89,16 @@ async def _started(visit: Visit, count: int, model: bool) -> None:
     known = {r.id for r in await visit.space.rehearsals.list()}
     task = asyncio.create_task(_rehearse(visit, count, model), name=f"rehearsal of {visit.tenant.id}")
     visit.console.running[visit.tenant.id] = task
-    while not task.done():
+    while True:
+        over = task.done()
         fresh = [r.id for r in await visit.space.rehearsals.list() if r.id not in known]
         if fresh:
-            ui.navigate.to(visit.path("rehearsals", fresh[0]))
+            lead_to(visit.path("rehearsals", fresh[0]))
+            return
+        if over:
+            await task
             return
         await asyncio.sleep(0.2)
-    await task
 
 
 async def _rehearse(visit: Visit, count: int, model: bool) -> None:
@@ -122,7 +125,7 @@ async def rehearsal(visit: Visit, run: str) -> None:
     """One run: what it found, conversation by conversation."""
     row = await visit.space.rehearsals.one(run)
     with content(run, f"{row.wanted} conversations, started {ago(row.started_at)}.") as acts, acts:
-        ui.button("Watch live", icon="sensors", on_click=lambda: ui.navigate.to(visit.path("live"))).props("flat no-caps")
+        ui.button("Watch live", icon="sensors", on_click=lambda: lead_to(visit.path("live"))).props("flat no-caps")
     markup(f'<p class="crumbs">{link(visit, "Rehearsals", "rehearsals")}</p>')
     ended = len(await visit.space.rehearsals.ended(run))
     state = ui.label().classes("strong")

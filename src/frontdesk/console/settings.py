@@ -11,7 +11,7 @@ from nicegui import ui
 
 from frontdesk.console.frame import card, content, empty, markup, page, rows_html, sure
 from frontdesk.console.telling import ago, short
-from frontdesk.console.visiting import Visit
+from frontdesk.console.visiting import Visit, lead_to
 from frontdesk.domain.staff import Right, StaffRole
 from frontdesk.domain.tenancy import KeyId, Role, TenantId
 from frontdesk.errors import BadInput, NotAllowed
@@ -92,7 +92,7 @@ async def _make_key(visit: Visit, role: Role, label: str) -> None:
             ui.button("Copy", icon="content_copy", on_click=lambda: ui.clipboard.write(secret)).props("flat no-caps")
             ui.button("Done", on_click=lambda: dialog.submit(True)).props("no-caps unelevated")
     await dialog
-    ui.navigate.to(visit.path("settings"))
+    lead_to(visit.path("settings"))
 
 
 def _revoking(visit: Visit, key: KeyId) -> Callable[[], Any]:
@@ -100,7 +100,7 @@ def _revoking(visit: Visit, key: KeyId) -> Callable[[], Any]:
         if await sure(f"Revoke {key}?", yes="Revoke", detail="Programs that use it are turned away within seconds."):
             space = await visit.act(Right.KEYS, "key.revoke", key)
             await space.keys.revoke(key)
-            ui.navigate.to(visit.path("settings"))
+            lead_to(visit.path("settings"))
 
     return revoke
 
@@ -159,7 +159,7 @@ async def _add(visit: Visit, name: str, role: StaffRole, only: bool) -> None:
         markup(f"<code>{escape(password)}</code>")
         ui.button("Done", on_click=lambda: dialog.submit(True)).props("no-caps unelevated")
     await dialog
-    ui.navigate.to(visit.path("settings"))
+    lead_to(visit.path("settings"))
 
 
 def _changing(visit: Visit, name: str) -> Callable[[Any], Any]:
@@ -180,7 +180,7 @@ def _disabling(visit: Visit, name: str, *, disabled: bool) -> Callable[[], Any]:
             raise BadInput("You cannot disable your own account: ask another operator.")
         await _staff_act(visit, "staff.disable" if disabled else "staff.enable", name)
         await visit.office.store.staff.disable(name, disabled=disabled)
-        ui.navigate.to(visit.path("settings"))
+        lead_to(visit.path("settings"))
 
     return change
 

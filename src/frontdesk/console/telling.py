@@ -19,6 +19,7 @@ from frontdesk.domain.events import (
     HandedOff,
     IntentRecognized,
     KnowledgeGapFound,
+    MessageCorrected,
     MessageReceived,
     ModelPhrased,
     OwnerChanged,
@@ -195,6 +196,10 @@ def _rated(e: CustomerRated, _: Any) -> Told:
     return "said", "star_outline", "The customer says: " + (", ".join(said) or "a comment"), e.comment, ()
 
 
+def _corrected(e: MessageCorrected, _: Any) -> Told:
+    return "said", "edit", "The customer put right what is on record", e.text, ()
+
+
 def _failed(e: TurnFailed, _: Any) -> Told:
     return "trouble", "error_outline", "The turn failed", e.reason, (f"The customer got: {e.apology}",) if e.apology else ()
 
@@ -223,6 +228,7 @@ _STEPS: Mapping[type[Event], Any] = {
     CustomerRated: _rated,
     TurnFailed: _failed,
     TurnMerged: _merged,
+    MessageCorrected: _corrected,
 }
 SILENT: tuple[type[Event], ...] = (SentenceReleased,)
 """Events that tell nothing beside another: a reply says what its sentences said."""

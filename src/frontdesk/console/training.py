@@ -14,7 +14,7 @@ from nicegui import ui
 from frontdesk.console import charts
 from frontdesk.console.frame import card, content, empty, link, markup, page, rows_html, sure
 from frontdesk.console.telling import ago, short
-from frontdesk.console.visiting import Visit
+from frontdesk.console.visiting import Visit, lead_to
 from frontdesk.domain.staff import Right
 from frontdesk.errors import BadInput, NotFound
 from frontdesk.store.runs import Run, RunState
@@ -97,7 +97,7 @@ def _start(visit: Visit) -> None:
             await visit.act(Right.TRAIN, "training.start", run.name, recipe=run.recipe)
             manager = RunManager(visit.office.store, settings)
             await manager.start(run, prepare=prepared.write)
-            ui.navigate.to(visit.path("training", run.name))
+            lead_to(visit.path("training", run.name))
 
         ui.button("Check and start", icon="play_arrow", on_click=visit.doing(start)).props("no-caps unelevated")
 
@@ -134,7 +134,7 @@ async def _promote(visit: Visit) -> None:
     space = await visit.act(Right.TRAIN, "models.promote", visit.tenant.id)
     made = await space.deployments.promote()
     ui.notify(f"{made.label} serves everybody now.", type="positive")
-    ui.navigate.to(visit.path("training"))
+    lead_to(visit.path("training"))
 
 
 async def _roll_back(visit: Visit) -> None:
@@ -143,7 +143,7 @@ async def _roll_back(visit: Visit) -> None:
     space = await visit.act(Right.TRAIN, "models.rollback", visit.tenant.id)
     now = await space.deployments.rollback()
     ui.notify(f"{now.label} serves again." if now else "The base model serves again.", type="positive")
-    ui.navigate.to(visit.path("training"))
+    lead_to(visit.path("training"))
 
 
 @page("training/{run}", "Training run")
@@ -201,7 +201,7 @@ def _acts(visit: Visit, manager: RunManager, now: Run) -> None:
         async def act() -> None:
             await visit.act(Right.TRAIN, action, now.name)
             await does()
-            ui.navigate.to(visit.path("training", now.name))
+            lead_to(visit.path("training", now.name))
 
         ui.button(says, icon=icon, on_click=visit.doing(act)).props("no-caps flat")
 
@@ -221,7 +221,7 @@ async def _deploy(visit: Visit, run: str, percent: float) -> None:
     folder: Path = deploying.find(run, visit.office.settings.data)
     made = await deploying.deploy(visit.space, visit.office.settings, folder, actor=f"staff:{staff.name}", share=percent / 100)
     ui.notify(f"{made.label} is in service for {made.share:.0%} of conversations.", type="positive")
-    ui.navigate.to(visit.path("training"))
+    lead_to(visit.path("training"))
 
 
 def _report_html(run: Run) -> str:

@@ -115,7 +115,7 @@ class Visit:
                 await work(*arguments)
             except NotAuthenticated as problem:
                 ui.notify(str(problem), type="warning")
-                ui.navigate.to(f"{SIGN_IN}?to={self.request.url.path}")
+                lead_to(f"{SIGN_IN}?to={self.request.url.path}")
             except FrontdeskError as problem:
                 ui.notify(str(problem), type="negative", multi_line=True, timeout=8000, close_button="OK")
             except Exception:
@@ -124,6 +124,11 @@ class Visit:
                 ui.notify("Something broke here. It is in the log; nothing else is affected.", type="negative")
 
         return handler
+
+
+def lead_to(address: str) -> None:
+    """Leads the browser to a page of the console; the framework puts its own place before the address again."""
+    ui.navigate.to(address.removeprefix(BASE))
 
 
 def tenants_of(tenants: Mapping[TenantId, Tenant], staff: Staff) -> list[Tenant]:
