@@ -81,6 +81,14 @@ class Settings:
     staff_members: str = field(
         default="", metadata={"help": "Who may enter that way, as `anna@acme.example=operator, *@acme.example=agent`; empty: nobody."}
     )
+    influx_url: str = field(
+        default="", metadata={"help": "InfluxDB 3 that the rehearsal's sink writes messages to, beside the database; empty: none."}
+    )
+    influx_token: str = field(default="", metadata={"help": "Token for `influx_url`."})
+    influx_database: str = field(default="ConversationStore", metadata={"help": "Database at `influx_url`."})
+    redis_url: str = field(
+        default="", metadata={"help": "Redis (`redis://HOST:PORT/DB`) that the rehearsal's sink writes messages to; empty: none."}
+    )
     conversation_hours: float = field(default=24.0, metadata={"help": "Hours without a message after which a conversation is closed."})
 
     @property

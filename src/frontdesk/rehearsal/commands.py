@@ -17,6 +17,7 @@ from rich.console import Console
 from frontdesk import settings as configuration
 from frontdesk.domain.tenancy import Tenant, TenantId
 from frontdesk.errors import BadInput
+from frontdesk.rehearsal.stream_commands import add_stream_commands
 from frontdesk.settings import Settings
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder for the database and keys [FRONTDESK_DATA].")]
@@ -80,6 +81,8 @@ class Wanted:
     tokens: Mapping[str, str]
     resume: str
     same_words_as: str
+    kafka: str = ""
+    prefix: str = ""
 
 
 def rehearse_app(stage: Callable[[], Stage]) -> typer.Typer:
@@ -94,6 +97,7 @@ def rehearse_app(stage: Callable[[], Stage]) -> typer.Typer:
         ("talk", own.talk),
     ):
         app.command(name)(command)
+    add_stream_commands(app, stage)
     return app
 
 
@@ -124,6 +128,10 @@ class _Commands:
         in_flight: Annotated[int, typer.Option(min=1, help="Conversations in flight at once.")] = 24,
         resume: Annotated[str, typer.Option(help="Go on with a run that was stopped.")] = "",
         same_words_as: Annotated[str, typer.Option(help="Let the customers' model say again what it said in an earlier run.")] = "",
+        kafka: Annotated[
+            str, typer.Option(help="HOST:PORT of a Kafka broker: the conversations are had by the services that run there.")
+        ] = "",
+        prefix: Annotated[str, typer.Option(help="First part of the names of topics and groups, for --kafka.")] = "",
         junit: Annotated[Path | None, typer.Option(help="Write a JUnit file as well.")] = None,
         at_least: Annotated[
             float | None, typer.Option(min=0.0, max=1.0, help="Exit with 1 when the pass rate is lower, or a policy was broken.")
@@ -144,6 +152,8 @@ class _Commands:
             tokens=_tokens(token or ()),
             resume=resume,
             same_words_as=same_words_as,
+            kafka=kafka,
+            prefix=prefix,
         )
         if url and not key:
             raise BadInput("--url needs --key: make one with `frontdesk keys create TENANT`")
@@ -153,6 +163,8 @@ class _Commands:
         def report(found: Any) -> Coroutine[Any, Any, Sequence[str]]:
             return _told(found, as_json=as_json, junit=junit, at_least=at_least)
 
+        if kafka:
+            from frontdesk.rehearsal.starting import rehearse_over as rehearse
         wrong = asyncio.run(rehearse(self._stage(), settings, wanted, report=report, console=errors))
         for sentence in wrong:
             errors.print(f"[red]not passed:[/] {sentence}", highlight=False)

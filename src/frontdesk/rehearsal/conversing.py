@@ -60,7 +60,11 @@ class Rehearsal:
         return replace(talk.said(line), mind=mind)
 
     async def agent_answers(self, talk: Talk) -> Talk:
-        """The talk with the agent's answer, and with its outcome when that ended it. A failed try is repeated, then recorded."""
+        """The talk with the agent's answer, and with its outcome when that ended it."""
+        return await self.heard(await self.answered(talk))
+
+    async def answered(self, talk: Talk) -> Talk:
+        """The talk with the agent's answer, which nobody has heard yet. A failed try is repeated, then recorded."""
         scenario, started = self.script.scenario(talk.scenario), self.clock()
         failures = list(talk.failures)
         answered: Talk | None = None
@@ -76,8 +80,13 @@ class Rehearsal:
                     await self.pause(0.2 * 4**attempt)
         if answered is None:
             answered = talk.said(Line(role=AGENT, text="", seconds=self.clock() - started, by=FAILED))
-        heard = replace(answered, failures=tuple(failures), retries=len(failures))
-        heard = replace(heard, mind=agenda.take(scenario, heard, met=referee.met(scenario, heard)) if scenario.kind != FREE else heard.mind)
+        return replace(answered, failures=tuple(failures), retries=len(failures))
+
+    async def heard(self, talk: Talk) -> Talk:
+        """The talk after the customer took in the agent's last line, with its outcome when that ended it."""
+        scenario = self.script.scenario(talk.scenario)
+        mind = agenda.take(scenario, talk, met=referee.met(scenario, talk)) if scenario.kind != FREE else talk.mind
+        heard = replace(talk, mind=mind)
         outcome = referee.verdict(scenario, heard)
         return await self._ended(scenario, heard, outcome) if outcome else heard
 

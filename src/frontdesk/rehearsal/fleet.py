@@ -15,7 +15,7 @@ from typing import Any
 from frontdesk.errors import FrontdeskError, StoreUnavailable
 from frontdesk.rehearsal.conversing import Rehearsal
 from frontdesk.rehearsal.live import Watch
-from frontdesk.rehearsal.scenarios import draw
+from frontdesk.rehearsal.scenarios import Script, draw
 from frontdesk.rehearsal.scoring import score
 from frontdesk.rehearsal.talk import CUSTOMER, Outcome, Reason, Talk, begin, from_plain, to_plain
 from frontdesk.store.rehearsals import Rehearsals, TalkRow
@@ -126,7 +126,7 @@ class Fleet:
                 talk = ready
                 while True:
                     talk = talk if talk.outcome else await self._step(talk)
-                    await keeper.keep(self._row(talk))
+                    await keeper.keep(row_of(self.rehearsal.script, talk))
                     if self.watch is not None:
                         self.watch.saw(talk, place=self.place(talk))
                     if talk.outcome:
@@ -160,22 +160,24 @@ class Fleet:
             outcome = Outcome(reason=Reason.ERROR, evidence=f"the rehearsal itself failed: {type(why).__name__}: {why}")
             return replace(talk, outcome=outcome)
 
-    def _row(self, talk: Talk) -> TalkRow:
-        judged = score(self.rehearsal.script.cast, self.rehearsal.script.scenario(talk.scenario), talk) if talk.outcome else None
-        known = talk.agent.get("conversation")
-        return TalkRow(
-            number=talk.number,
-            scenario=talk.scenario,
-            outcome=talk.outcome.reason.value if talk.outcome else None,
-            passed=judged.passed if judged else None,
-            faults=judged.faults if judged else (),
-            conversation=str(known) if known else None,
-            talk=to_plain(talk),
-        )
-
     def __post_init__(self) -> None:
         self._reading = asyncio.Lock()
         self._resetting = asyncio.Lock()
+
+
+def row_of(script: Script, talk: Talk) -> TalkRow:
+    """A conversation as it is kept, judged when it is over."""
+    judged = score(script.cast, script.scenario(talk.scenario), talk) if talk.outcome else None
+    known = talk.agent.get("conversation")
+    return TalkRow(
+        number=talk.number,
+        scenario=talk.scenario,
+        outcome=talk.outcome.reason.value if talk.outcome else None,
+        passed=judged.passed if judged else None,
+        faults=judged.faults if judged else (),
+        conversation=str(known) if known else None,
+        talk=to_plain(talk),
+    )
 
 
 async def heard_before(rehearsals: Rehearsals, run: str) -> dict[str, str]:

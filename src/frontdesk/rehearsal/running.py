@@ -96,8 +96,8 @@ async def rehearse(stage: Stage, settings: Settings, wanted: Wanted, *, report: 
             rehearsal=Rehearsal(
                 script=script,
                 agent=agent,
-                phraser=_phraser(plan["phrasing"], model, recorded),
-                free=_free(script, model),
+                phraser=phraser_of(plan["phrasing"], model, recorded),
+                free=free_customer(script, model),
                 end_state=end_state(tenant, http),
             ),
             rehearsals=rehearsals,
@@ -258,13 +258,15 @@ async def _greeted(wanted: Wanted, tokens: Mapping[str, str], http: httpx.AsyncC
             raise BadInput(f"the key is not one of tenant {wanted.tenant}: make one with `frontdesk keys create {wanted.tenant}`")
 
 
-def _phraser(kind: str, model: Any, recorded: Mapping[str, str]) -> Phraser:
+def phraser_of(kind: str, model: Any, recorded: Mapping[str, str]) -> Phraser:
+    """Who words the customers' lines; templates where there is no model."""
     if kind == TEMPLATE or (model is None and not recorded):
         return Templates()
     return ModelPhraser(model, guided=kind != FREELY, recorded=recorded)
 
 
-def _free(script: Script, model: Any) -> FreeCustomer | None:
+def free_customer(script: Script, model: Any) -> FreeCustomer | None:
+    """The model that plays customers freely, where the script has such. Raises BadInput when there is no model."""
     if script.customer_prompt is None or not any(s.kind == FREE for s in script.scenarios):
         return None
     if model is None:
