@@ -11,19 +11,20 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
 import numpy as np
 
 import frontdesk
+from frontdesk.desk import languages
 from frontdesk.desk.intent import IntentRecognizer, Material, support_set
 from frontdesk.desk.lexicon import Lexicon
 from frontdesk.desk.phrases import Phrases
 from frontdesk.desk.reading import Reader
 from frontdesk.desk.spelling import Spelling
-from frontdesk.domain.knowledge import PassageKind
+from frontdesk.domain.knowledge import Passage, PassageKind
 from frontdesk.domain.tenancy import Tenant, TenantId
 from frontdesk.errors import BadInput, FrontdeskError, StoreUnavailable
 from frontdesk.models.protocols import Embedder
@@ -33,6 +34,8 @@ from frontdesk.tools.catalog import Catalog
 LEXICON_PASSAGES = 20_000
 """Passages that word statistics are taken from; a larger tenant is sampled from its start."""
 ROUTER_PASSAGES = 400
+READ_PASSAGES = 2_000
+"""Passages whose language is looked at, to know what there is to read."""
 ROUTER = "intent-router"
 """Name under which a tenant's trained router is kept: 64 hex digits that say what it was trained on, then the router."""
 CHECK_SECONDS = 1.0
@@ -52,6 +55,28 @@ class Briefing:
     recognizer: IntentRecognizer
     phrases: Phrases
     catalog: Catalog
+    language: str = languages.ENGLISH
+    """In which the customer is spoken to."""
+    readable: frozenset[str] = frozenset()
+    """In which there is something to read; empty for a tenant with one language."""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the customer's words are not the English that router, spelling and phrasing know."""
+        return languages.primary(self.language) != languages.ENGLISH
+
+    def speaking(self, language: str) -> Briefing:
+        """The same in a customer's language."""
+        return self if language == self.language else replace(self, language=language, phrases=Phrases(self.tenant, language))
+
+    def written(self, passage: Passage) -> str:
+        """A passage's language; that of the customer where the tenant has only one."""
+        return languages.written(passage, self.tenant.languages) if len(self.tenant.languages) > 1 else self.language
+
+    def elsewhere(self) -> str:
+        """A sentence that names the other languages in which there is something to read, with a leading space; empty without one."""
+        others = sorted(self.readable - {self.language})
+        return " " + self.phrases.say("exists_in", languages=languages.named(others, self.language)) if others else ""
 
 
 class Briefings:
@@ -114,6 +139,8 @@ class Briefings:
             recognizer=recognizer,
             phrases=Phrases(tenant),
             catalog=catalog,
+            language=tenant.languages[0],
+            readable=await asyncio.to_thread(_readable, tenant, passages),
         )
 
     async def _router(self, tenant: TenantId, material: Material) -> IntentRecognizer:
@@ -132,6 +159,13 @@ class Briefings:
         except FrontdeskError as problem:
             _log.warning("the router of %s is not kept and will be trained again at the next start: %s", tenant, problem)
         return recognizer
+
+
+def _readable(tenant: Tenant, passages: list[Passage]) -> frozenset[str]:
+    """The languages in which a tenant with several has something to read."""
+    if len(tenant.languages) == 1:
+        return frozenset()
+    return frozenset(languages.written(p, tenant.languages) for p in passages[:READ_PASSAGES])
 
 
 def _seal(material: Material, embedder: str) -> bytes:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from frontdesk.desk import guardrails
+from frontdesk.desk import guardrails, languages
 from frontdesk.desk.briefing import Briefing, Briefings
 from frontdesk.desk.draft import Draft, Sentence
 from frontdesk.desk.dynamic import CERTAIN, LIVELY, Attempt, Dynamic, Proposal
@@ -44,9 +45,13 @@ OVERRULES = 0.6
 """Evidence this good is an answer even where the router saw no question."""
 PERHAPS = 0.22
 """From here up to the reader's own bar the nearest text is shown as what it is: perhaps the answer."""
+PERHAPS_ABROAD = 0.65
+"""The same for a question in another language than English, which the reader was not trained on."""
 SURE = 0.8
 """Confidence of the router from which an odd message is still what the router says."""
 DOUBTFUL = 0.5
+SHORT_WISH = 12
+"""Words up to which a wish for a human in another language is the matter of a message."""
 FORGED = "refuse/forged"
 """Name of the intent of a message that pretends to be the system, the assistant or a tool."""
 AGAIN = 0.4
@@ -98,7 +103,14 @@ class Desk:
 
         Raises StoreUnavailable and ModelUnavailable (embeddings). A language model that is down is no error: the desk quotes.
         """
-        briefing = await self._briefings.of(tenant)
+        language = languages.spoken(tenant, conversation, message)
+        briefing = (await self._briefings.of(tenant)).speaking(language)
+        async with aclosing(self._turn(briefing, caller, conversation, message)) as events:
+            async for event in events:
+                yield replace(event, language=language) if isinstance(event, ReplySent) else event
+
+    async def _turn(self, briefing: Briefing, caller: Caller, conversation: Conversation, message: str) -> AsyncGenerator[Event]:
+        """The events of one turn in the customer's language."""
         intent = _as_said(briefing, message, await briefing.recognizer.read(message, self._reader.embedder))
         yield IntentRecognized(route=intent.route, name=intent.name, confidence=intent.confidence, scores=_top(intent))
 
@@ -134,9 +146,10 @@ class Desk:
         self, briefing: Briefing, conversation: Conversation, message: str, intent: Intent, draft: Draft, *, asked: bool
     ) -> AsyncGenerator[Event]:
         """Words the draft, lets the guardrails look at it, and says it. `asked`: this turn asks for something itself."""
-        draft, wording = await self._phrasing.of(message, draft, conversation)
-        for event in wording:
-            yield event
+        if not briefing.foreign:
+            draft, wording = await self._phrasing.of(message, draft, conversation)
+            for event in wording:
+                yield event
         if intent.anger > ANGRY and draft.route in _LIVELINESS:
             draft = replace(draft, sentences=(Sentence(text=briefing.phrases.say("sorry_anger"), factual=False), *draft.sentences))
         draft, rejected = _checked(briefing, draft)
@@ -160,7 +173,7 @@ class Desk:
         answers: list[Answer],
     ) -> AsyncGenerator[Event]:
         """Each thing that the message asks, from live data where that is what it takes, else from FAQ and documents."""
-        spelt = briefing.spelling.corrected(message)
+        spelt = message if briefing.foreign else briefing.spelling.corrected(message)
         parts = parts_of(spelt, conversation, briefing.lexicon)[:MOST_PARTS]
         yield QuestionUnderstood(parts=tuple(p.readings[0] for p in parts))
         whole: list[Answer] = []
@@ -204,6 +217,8 @@ class Desk:
                 yield event
             return
         handed = hand_off(briefing.tenant, conversation, message, _category(intent))
+        if briefing.foreign:
+            handed = replace(handed, promised=briefing.phrases.say("handed"))
         yield handed
         async for event in _say(_plain(Route.HANDOFF, handed.promised, confidence=intent.confidence), handoff=True):
             yield event
@@ -245,6 +260,7 @@ class Desk:
             if part.follow_up:
                 ranked = [replace(e, probability=e.probability * AGAIN) if e.unit.quote.strip() in part.told else e for e in ranked]
             ranked.sort(key=lambda e: -e.probability)
+            ranked = _understood(briefing, ranked)
             if ranked and (best is None or ranked[0].probability > best[1][0].probability + 0.02):
                 best = found.question, ranked
         if best is None:
@@ -253,13 +269,33 @@ class Desk:
         question, ranked = best
         chance = ranked[0].probability
         off_topic = intent.route in (Route.SMALLTALK, Route.REFUSE)
-        if chance < (OVERRULES if off_topic else PERHAPS) and (off_topic or ranked[0].alone < ALONE):
+        strict = off_topic or briefing.foreign
+        if chance < (OVERRULES if off_topic else _least(briefing)) and (strict or ranked[0].alone < ALONE):
             answers.append(Answer(part=part, draft=None, nearest=ranked[0]))
             return
         draft = _draft(question, ranked)
+        if (there := briefing.written(ranked[0].unit.passage)) != briefing.language:
+            said = briefing.phrases.say("only_in", languages=languages.named([there], briefing.language))
+            draft = replace(draft, sentences=(Sentence(text=said, factual=False), *draft.sentences))
         if chance < self._reader.answerable:
             draft = replace(draft, sentences=(Sentence(text=briefing.phrases.say("perhaps"), factual=False), *draft.sentences))
         answers.append(Answer(part=part, draft=draft, nearest=ranked[0]))
+
+
+def _understood(briefing: Briefing, ranked: list[Evidence]) -> list[Evidence]:
+    """What is written in the customer's language where that answers, else what is written in others."""
+    if len(briefing.tenant.languages) == 1:
+        return ranked
+    own = [e for e in ranked if briefing.written(e.unit.passage) == briefing.language]
+    if own and own[0].probability >= _least(briefing):
+        return own
+    others = [e for e in ranked if e not in own]
+    return others if others and (not own or others[0].probability > own[0].probability) else own
+
+
+def _least(briefing: Briefing) -> float:
+    """How likely an answer must be to be shown."""
+    return PERHAPS_ABROAD if briefing.foreign else PERHAPS
 
 
 def _upset(intent: Intent, draft: Draft, enough: float) -> bool:
@@ -319,7 +355,7 @@ def _compose(
         key = "unknown_again" if conversation.failures + 1 >= GIVES_UP else "unknown"
         gaps = [_gap(a) for a in open_parts]
         nearest = max((a.nearest.probability for a in open_parts if a.nearest), default=0.0)
-        return _plain(Route.REFUSE, briefing.phrases.say(key), confidence=1.0 - nearest), gaps
+        return _plain(Route.REFUSE, briefing.phrases.say(key) + briefing.elsewhere(), confidence=1.0 - nearest), gaps
     gaps = [_gap(a) for a in open_parts if len(guardrails.content_words(a.part.text)) >= 2] if intent.route is not Route.SMALLTALK else []
     sentences = [s for d in drafts for s in d.sentences]
     sentences += [
@@ -413,7 +449,21 @@ def _as_said(briefing: Briefing, message: str, intent: Intent) -> Intent:
     """The intent, unless the message itself shows a greeting or a forgery."""
     if guardrails.plays_a_role(message):
         return replace(intent, route=Route.REFUSE, name=FORGED, confidence=1.0)
-    return _greeted(briefing, message, intent)
+    return _abroad(briefing, message, intent) if briefing.foreign else _greeted(briefing, message, intent)
+
+
+def _abroad(briefing: Briefing, message: str, intent: Intent) -> Intent:
+    """The intent of a message that the router, which knows English, can hardly read: the words of its language, else a question."""
+    for kind in ("greeting", "thanks", "goodbye"):
+        if languages.asks(kind, briefing.language, message):
+            return replace(intent, route=Route.SMALLTALK, name=f"smalltalk/{kind}", confidence=1.0, anger=0.0)
+    if languages.asks("emergency", briefing.language, message):
+        return replace(intent, route=Route.REFUSE, name="refuse/emergency", confidence=1.0)
+    if languages.asks("human", briefing.language, message) and len(message.split()) <= SHORT_WISH:
+        return replace(intent, route=Route.HANDOFF, name="handoff/requested", confidence=1.0, anger=0.0)
+    if intent.name == "refuse/injection" and intent.confidence >= SURE:
+        return intent
+    return replace(intent, route=Route.KNOWLEDGE, name="knowledge", anger=0.0)
 
 
 def _greeted(briefing: Briefing, message: str, intent: Intent) -> Intent:

@@ -9,6 +9,7 @@ from importlib.resources import files
 
 import yaml
 
+from frontdesk.desk import languages
 from frontdesk.desk.handoff import reach
 from frontdesk.domain.tenancy import Tenant
 
@@ -22,11 +23,14 @@ def _shipped() -> Mapping[str, str]:
 
 
 class Phrases:
-    """The phrases of one tenant."""
+    """The phrases of one tenant in one language (its first): its own ones are in the first; what a language lacks is said in English."""
 
-    def __init__(self, tenant: Tenant) -> None:
-        own = tenant.guardrails.get("phrases") or {}
-        self._phrases = {**_shipped(), **{str(k): str(v) for k, v in own.items()}}
+    def __init__(self, tenant: Tenant, language: str | None = None) -> None:
+        spoken = language or tenant.languages[0]
+        own = tenant.guardrails.get("phrases") or {} if spoken == tenant.languages[0] else {}
+        known = languages.known()
+        shipped = {**_shipped(), **known[languages.ENGLISH]["phrases"], **known.get(languages.primary(spoken), {}).get("phrases", {})}
+        self._phrases: dict[str, str] = {**shipped, **{str(k): str(v) for k, v in own.items()}}
         self._tenant = tenant
 
     def say(self, key: str, **values: str) -> str:
@@ -45,8 +49,21 @@ class Phrases:
 
     def team(self) -> str:
         """The sentence that offers a human, with a leading space."""
-        ways = reach(self._tenant.handoff)
+        ways = self._ways()
         return self._phrases["team"].format(ways=ways) if ways else self._phrases["team_unknown"]
+
+    def _ways(self) -> str:
+        """How the team is reached, in this language."""
+        contact, words = self._tenant.handoff, self._phrases
+        if "by_phone" not in words:
+            return reach(contact)
+        phone = contact.phone + (f" ({contact.hours})" if contact.hours else "")
+        ways = [
+            words[f"by_{way}"].format(**{way: value})
+            for way, value in (("phone", contact.phone and phone), ("email", contact.email))
+            if value
+        ]
+        return words["or"].join(ways)
 
     def _assistant(self) -> str:
         """How the assistant introduces itself: the name that the persona gives it, and the company."""
