@@ -51,7 +51,7 @@ def framed(visit: Visit, current: Page) -> None:
     """Draws the frame; what is drawn after it is the page's content."""
     ui.page_title(f"{current.title} · {visit.tenant.name} · frontdesk")
     dark = _dark(visit)
-    ui.html('<a class="skip" href="#main">Skip to the content</a>', sanitize=False)
+    ui.add_body_html('<a class="skip" href="#main">Skip to the content</a>')
     drawer = ui.left_drawer(value=False, elevated=False).props("width=212 breakpoint=900 show-if-above").classes("side")
     with ui.header(elevated=False).classes("top"):
         ui.button(icon="menu", on_click=drawer.toggle).props("flat round dense aria-label='Navigation'").classes("burger")

@@ -44,7 +44,7 @@ async def knowledge(visit: Visit) -> None:
     with ui.tabs().props("no-caps dense align=left inline-label") as tabs:
         for name, title in names.items():
             ui.tab(name, label=title)
-    with ui.tab_panels(tabs, animated=False).classes("wide bare"):
+    with ui.tab_panels(tabs, value=wanted if wanted in names else "faq", animated=False).classes("wide bare"):
         editor = FaqEditor(visit, folder)
         with ui.tab_panel("faq"):
             await editor.draw()
@@ -56,7 +56,6 @@ async def knowledge(visit: Visit) -> None:
             await history(visit, folder)
         with ui.tab_panel("recall"):
             await recall(visit)
-    tabs.set_value(wanted if wanted in names else "faq")
 
 
 def _take(tabs: ui.tabs, editor: FaqEditor, question: str, answer: str) -> None:

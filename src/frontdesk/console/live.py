@@ -23,6 +23,8 @@ PAUSE = 0.25
 CHART_SECONDS = 5.0
 SHOWN = 12
 LOOKED_BACK = timedelta(hours=3)
+SHORTEST = timedelta(minutes=15)
+"""Stretch of time that the chart shows at least."""
 _PLAYED = "rehearsal"
 
 
@@ -111,6 +113,9 @@ async def live(visit: Visit) -> None:
         quiet.set_visibility(not rows)
         chart.options.clear()
         chart.options.update(charts.moods(rows))
+        now = datetime.now(UTC)
+        begin = min([r.at for r in rows] + [now - SHORTEST])
+        chart.options["xAxis"] |= {"min": begin.isoformat(), "max": now.isoformat()}
         chart.update()
         picture.tones = dict(await _tones(visit, feed))
 

@@ -297,7 +297,7 @@ def duration(seconds: float) -> str:
 def ago(at: datetime, now: datetime | None = None) -> str:
     """How long ago, for people."""
     seconds = ((now or datetime.now(UTC)) - at).total_seconds()
-    return "just now" if seconds < 5 else f"{duration(seconds)} ago"
+    return "just now" if seconds < 5 else f"{duration(round(max(seconds, 10), -1) if seconds < 90 else seconds)} ago"
 
 
 def face(score: float | None) -> str:
