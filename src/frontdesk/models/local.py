@@ -113,8 +113,8 @@ class LocalModel:
     def chosen(self, adapter: str) -> Mapping[str, Any]:
         """The request fields that apply one adapter ("" none) in the child that serves now. Raises ModelRefused when it is not loaded.
 
-        Every adapter is named with its scale. With the field left out or empty llama.cpp keeps what the slot computed under
-        the adapter of an earlier request: one in eight concurrent requests then answered with somebody else's (measured).
+        Every adapter is named with its scale. With the field left out or empty llama.cpp goes on from what the slot computed
+        under the adapter of an earlier request: one in seven concurrent replies then was another than the model's own (measured).
         """
         table = self._child.table if self._child else ()
         if adapter and adapter not in table:
