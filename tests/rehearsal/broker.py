@@ -110,8 +110,8 @@ class Reader:
         end = time.monotonic() + seconds
         while not enough(found) and time.monotonic() < end:
             message = self._consumer.poll(0.5)
-            if message is not None and not message.error():
-                found.append(json.loads(message.value()))
+            if message is not None and not message.error() and message.value():
+                found.append(_read(message.value()))
         return found
 
     def close(self) -> None:
@@ -123,3 +123,10 @@ def until(what: Callable[[], bool], seconds: float) -> None:
     while not what():
         assert time.monotonic() < end, f"not within {seconds:g} s"
         time.sleep(0.2)
+
+
+def _read(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return raw

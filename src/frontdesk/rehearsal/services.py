@@ -63,6 +63,7 @@ class Broker:
     address: str
     prefix: str = ""
     extra: dict[str, Any] = field(default_factory=dict)
+    wait: float = ASK_SECONDS
 
     def name(self, of: str) -> str:
         """A topic's or a group's name."""
@@ -82,7 +83,7 @@ class Broker:
             raise BadInput(f"--broker must be HOST:PORT, not {self.address!r}")
         admin = self.admin()
         try:
-            known = admin.list_topics(timeout=ASK_SECONDS)
+            known = admin.list_topics(timeout=self.wait)
             copies = min(3, max(1, len(known.brokers)))
             wanted = [NewTopic(self.name(t), PARTITIONS, copies) for t in (MESSAGES, TONED, DEAD) if self.name(t) not in known.topics]
             for made in admin.create_topics(wanted).values() if wanted else ():
@@ -96,12 +97,17 @@ class Broker:
     def members(self, service: str) -> int:
         """How many replicas of a service run. Raises BadInput when its group belongs to somebody else."""
         group = self.group(service)
-        try:
-            found = self.admin().describe_consumer_groups([group], request_timeout=ASK_SECONDS)[group].result()
-        except KafkaException as why:
-            if "GROUP_ID_NOT_FOUND" in str(why):
-                return 0
-            raise Unavailable(f"the broker at {self.address} does not say who reads: {why}") from None
+        admin, until = self.admin(), time.monotonic() + ASK_SECONDS  # kept: its answers come only while it lives
+        while True:
+            try:
+                found = admin.describe_consumer_groups([group], request_timeout=ASK_SECONDS)[group].result(timeout=2 * ASK_SECONDS)
+                break
+            except KafkaException as why:
+                if "GROUP_ID_NOT_FOUND" in str(why):
+                    return 0
+                if "COORDINATOR" not in str(why) or time.monotonic() > until:  # a broker that has just started
+                    raise Unavailable(f"the broker at {self.address} does not say who reads: {why}") from None
+            time.sleep(0.5)
         if strangers := sorted({m.client_id for m in found.members if not m.client_id.startswith("frontdesk-")}):
             raise BadInput(f"consumer group {group} is in use by {', '.join(strangers)}: stop it there, or give another --prefix")
         return len(found.members)
