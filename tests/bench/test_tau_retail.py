@@ -264,6 +264,7 @@ def test_pass_k_is_the_share_of_draws_without_a_failure():
 
 
 @pytest.mark.data
+@pytest.mark.skipif("FRONTDESK_TEST_DATA" not in os.environ, reason="set FRONTDESK_TEST_DATA to the folder of the public data sets")
 def test_published_trajectories_give_the_published_figures():
     file = Path(os.environ["FRONTDESK_TEST_DATA"]) / "tau_bench_v1" / "airline_gpt4o_trajectories.jsonl"
     trials: defaultdict[Any, list[bool]] = defaultdict(list)
