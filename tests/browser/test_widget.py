@@ -328,6 +328,25 @@ def test_a_signed_in_customer_sees_and_erases_what_is_kept(browser: Browser, des
     assert browser.texts(".item") == []
 
 
+def test_a_signed_in_customer_puts_a_message_right_and_erases_one_conversation(browser: Browser, desk: Served, embedded: str):
+    browser.visit(embedded)
+    browser.click(".launcher")
+    browser.js("return frontdesk.identify(arguments[0])", desk.token("cust-18", LINE))
+    browser.say(QUESTION)
+    browser.sees("within 45 days")
+    menu(browser, "What do you know about me?")
+    browser.click(".kept summary")
+    browser.click(".kept li .pill")
+    browser.js("arguments[0].value = 'I meant 60 days.'", browser.element(".kept li input"))
+    browser.click(".kept li .pill")
+    browser.sees("I meant 60 days.", ".kept li")
+    browser.click(".kept .danger")
+    browser.sees("Press again", ".kept .danger")
+    browser.click(".kept .danger")
+    browser.sees("One conversation was erased.", ".sheet p")
+    assert browser.texts(".item") == []
+
+
 def test_a_customer_says_how_it_went_and_it_is_kept(browser: Browser, desk: Served, embedded: str):
     browser.visit(embedded)
     browser.click(".launcher")

@@ -167,3 +167,27 @@ def test_the_models_section_is_read_strictly(tmp_path, write):
 def test_a_wrong_model_setting_is_refused_with_a_remedy(tmp_path, write, line, said):
     write("a/tenant.yaml", f"id: a\nname: A\nmodels:\n  {line}\n")
     assert f"a/tenant.yaml:4: {said}" in problems(tmp_path)
+
+
+def test_retention_is_read_as_days(tmp_path, write):
+    write("a/tenant.yaml", "id: a\nname: A\nretention: {days: 365}\n")
+    assert load_tenants(tmp_path)[0].retention.days == 365
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("{days: 0}", "whole number from 1"),
+        ("{days: 1.5}", "whole number from 1"),
+        ("{days: true}", "whole number from 1"),
+        ("{days: '30'}", "whole number from 1"),
+        ("{days: 99999}", "whole number from 1"),
+        ("{}", "'days' is missing"),
+        ("{month: 1}", "unknown key 'month'"),
+        ("30", "must be a mapping"),
+    ],
+)
+def test_a_wrong_retention_is_refused(tmp_path, write, line, complaint):
+    write("a/tenant.yaml", f"id: a\nname: A\nretention: {line}\n")
+    with pytest.raises(BadTenant, match=complaint):
+        load_tenants(tmp_path)

@@ -34,6 +34,10 @@ const WORDS = {
   newConversation: "New conversation",
   knowMe: "What do you know about me?",
   eraseMe: "Erase what you know about me",
+  eraseOne: "Erase this conversation",
+  eraseOneSure: "Erase it for good? Press again",
+  correct: "Correct",
+  keep: "Keep",
   signIn: "Sign in",
   signedIn: "You are signed in",
   log: "Conversation",
@@ -1020,12 +1024,68 @@ class FrontdeskChat extends HTMLElement {
       const all = await this.#desk.call("GET", "/api/me/export");
       const count = all.conversations.length;
       sheet.append(make("p", {}, count ? WORDS.knowSome(count) : WORDS.knowNothing));
-      for (const kept of all.conversations.slice(0, 50)) sheet.append(keptConversation(kept));
+      for (const kept of all.conversations.slice(0, 50)) sheet.append(this.#keptConversation(kept));
       const save = make("button", { class: "pill main", type: "button", onclick: () => download("my-data.json", all) }, WORDS.download);
       sheet.append(make("div", { class: "row" }, save, this.#leave(WORDS.done)));
     } catch (problem) {
       sheet.append(make("p", { role: "alert" }, problem.words ?? WORDS.down), this.#leave());
     }
+  }
+
+  /** One conversation that is kept: what was said, each message of one's own with a way to put it right, and a way to erase it all. */
+  #keptConversation({ conversation_id: id, opened_at: opened, events }) {
+    const path = `/api/me/conversations/${encodeURIComponent(id)}`;
+    const corrected = new Map(events.filter(({ kind }) => kind === "message_corrected").map(({ turn, text }) => [turn, text]));
+    const said = events.filter(({ kind }) => ["message_received", "reply_sent", "agent_replied"].includes(kind));
+    const who = { message_received: WORDS.youSaid, reply_sent: WORDS.deskSaid };
+    const problems = make("p", { role: "alert" });
+    const lines = said.map((event) => {
+      const own = event.kind === "message_received";
+      const words = make("span", {}, (own && corrected.get(event.turn_id)) || event.text);
+      const line = make("li", {}, make("b", {}, `${who[event.kind] ?? WORDS.agentSaid(event.agent)} `), words);
+      if (own) line.append(" ", this.#correction(path, event.turn_id, words, problems));
+      return line;
+    });
+    const erase = make("button", { class: "pill danger", type: "button" }, WORDS.eraseOne);
+    const box = make("details", { class: "kept" }, make("summary", {}, new Date(opened).toLocaleString()), make("ul", {}, ...lines), erase, problems);
+    erase.addEventListener("click", async () => {
+      if (erase.textContent !== WORDS.eraseOneSure) return (erase.textContent = WORDS.eraseOneSure);
+      erase.disabled = true;
+      try {
+        await this.#desk.call("DELETE", path);
+        box.replaceWith(make("p", { role: "status" }, WORDS.erased(1)));
+        if (id === this.#conversation) this.reset();
+      } catch (problem) {
+        erase.disabled = false;
+        problems.textContent = problem.words ?? WORDS.down;
+      }
+    });
+    return box;
+  }
+
+  /** A button that turns one's own words into a field, and keeps what it then says. */
+  #correction(path, turn, words, problems) {
+    const button = make("button", { class: "pill", type: "button" }, WORDS.correct);
+    const field = make("input", { type: "text", "aria-label": WORDS.correct });
+    button.addEventListener("click", async () => {
+      if (!field.isConnected) {
+        field.value = words.textContent;
+        words.replaceWith(field);
+        button.textContent = WORDS.keep;
+        return field.focus();
+      }
+      try {
+        if (field.value.trim()) {
+          await this.#desk.call("POST", `${path}/corrections`, { turn_id: turn, text: field.value });
+          words.textContent = field.value;
+        }
+        field.replaceWith(words);
+        button.textContent = WORDS.correct;
+      } catch (problem) {
+        problems.textContent = problem.words ?? WORDS.down;
+      }
+    });
+    return button;
   }
 
   /** Two taps at most, each kept at once: the second may be left out. */
@@ -1418,13 +1478,6 @@ function source({ source: place, title, quote }) {
     make("blockquote", { dir: "auto" }, quote),
     make("cite", { dir: "auto" }, from),
   );
-}
-
-function keptConversation({ opened_at: opened, events }) {
-  const said = events.filter(({ kind }) => ["message_received", "reply_sent", "agent_replied"].includes(kind));
-  const who = { message_received: WORDS.youSaid, reply_sent: WORDS.deskSaid };
-  const lines = said.map((event) => make("li", {}, make("b", {}, `${who[event.kind] ?? WORDS.agentSaid(event.agent)} `), event.text));
-  return make("details", { class: "kept" }, make("summary", {}, new Date(opened).toLocaleString()), make("ul", {}, ...lines));
 }
 
 function download(name, data) {
