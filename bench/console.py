@@ -105,11 +105,13 @@ async def operator(url: str, cookie: str, watching: Watching) -> AsyncIterator[N
     async with httpx.AsyncClient(base_url=url, headers=head, timeout=60, trust_env=False) as http:
         page = await http.get(f"/console/{TENANT}/live")
         page.raise_for_status()
-    query = json.loads(re.search(r"query: (\{.*?\}),\n", page.text)[1])  # type: ignore[index]
+    found = re.search(r"[\"']client_id[\"']: [\"']([0-9a-f-]{36})", page.text)
+    assert found, "the page names no client"
+    id = found[1]
     client = socketio.AsyncClient(reconnection=False)
     client.on("update", lambda data: watching.took(json.dumps(data)))
-    given = {"client_id": query["client_id"], "next_message_id": 0, "implicit_handshake": "true", "document_id": query["client_id"]}
-    asked = "&".join(f"{k}={v}" for k, v in {**given, "tab_id": query["client_id"], "old_tab_id": "null"}.items())
+    given = {"client_id": id, "next_message_id": 0, "implicit_handshake": "true", "document_id": id, "tab_id": id, "old_tab_id": "null"}
+    asked = "&".join(f"{k}={v}" for k, v in given.items())
     await client.connect(
         f"{url}?{asked}", headers=head, transports=["websocket"], socketio_path="/console/_nicegui_ws/socket.io", wait_timeout=30
     )
@@ -156,6 +158,8 @@ async def measure(url: str, store: Store, cookie: str, *, operators: int, rate: 
         for page in pages:
             await stack.enter_async_context(operator(url, cookie, page))
         await asyncio.sleep(1.0)
+        for page in pages:
+            page.newest, page.delays = int(time.time() * 1000), []
         if browser is not None:
             browser.execute_script("window.delays = []")
         began = time.perf_counter()

@@ -198,6 +198,8 @@ class Staffed:
         self.driver.find_element(By.NAME, "name").send_keys(name)
         self.driver.find_element(By.NAME, "password").send_keys(password)
         self.driver.find_element(By.TAG_NAME, "button").click()
+        done = "return !location.pathname.endsWith('/sign-in') || !!document.querySelector('[role=alert]')?.innerText"
+        self.until(lambda: self.driver.execute_script(done), "the form was answered")
 
     def visit(self, path: str) -> None:
         self.driver.get(f"{self.desk.url}/console/{KILN}/{path}")
