@@ -170,7 +170,7 @@ def fit(rows: Sequence[Example], *, seeds: int = 3) -> ReadingModel:
 class _Network:
     """One hidden layer, trained by Adam with inputs dropped at random."""
 
-    HIDDEN, EPOCHS, RATE, DECAY, DROP, BATCH = 24, 40, 3e-3, 5e-4, 0.15, 16
+    HIDDEN, EPOCHS, RATE, DECAY, DROP, BATCH = 24, 15, 3e-3, 5e-4, 0.15, 16
 
     def __init__(self, width: int, rng: np.random.Generator) -> None:
         self._rng = rng

@@ -202,14 +202,14 @@ def _loss(encoder: Encoder, rows: Sequence[Example], rng: random.Random) -> torc
     return total
 
 
-@torch.no_grad()
 def told_apart(encoder: Encoder, rows: Sequence[Example]) -> dict[str, float]:
     """How often the right unit comes first among the likeliest, as wholes, by tokens, and by both."""
     encoder.eval()
     hits: dict[str, list[bool]] = {"whole": [], "tokens": [], "both": []}
     for row in rows:
         likely = np.argsort(-row.signs[:, 0])[:24]
-        whole, by_token = likeness(encoder([row.text]), encoder([face(row.units[i]) for i in likely]))
+        with torch.no_grad():
+            whole, by_token = likeness(encoder([row.text]), encoder([face(row.units[i]) for i in likely]))
         for name, alike in (("whole", whole), ("tokens", by_token), ("both", whole + by_token)):
             hits[name].append(bool(row.right[likely[int(alike[0].argmax())]]))
     encoder.train()
