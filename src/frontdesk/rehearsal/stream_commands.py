@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +26,8 @@ def add_stream_commands(app: typer.Typer, stage: Callable[[], Stage]) -> None:
     """Adds the commands to `rehearse`."""
     own = _Commands(stage)
     app.command("service")(own.service)
+    app.command("replay")(own.replay)
+    app.command("against")(own.against)
 
 
 class _Commands:
@@ -56,6 +60,59 @@ class _Commands:
             raise BadInput(f"stream services need the kafka extra: pip install 'frontdesk[kafka]' ({why.name} is missing)") from None
         options: dict[str, Any] = {"phrasing": phrasing, "agent": agent, "url": url, "key": key, "tokens": _tokens(token or [])}
         replicas.run(self._stage(), settings, name, address=broker, prefix=prefix, tenant=TenantId(tenant), **options)
+
+    def replay(
+        self,
+        tenant: Annotated[str, typer.Argument(help="Tenant id.")],
+        conversation: Annotated[str, typer.Option(help="Only this conversation.")] = "",
+        after: Annotated[int, typer.Option(min=0, help="Only what came after this position of the log.")] = 0,
+        speed: Annotated[float, typer.Option(min=0.0, help="1 as it was, 10 ten times as fast, 0 at once.")] = 0.0,
+        as_json: AsJson = False,
+        data: Data = None,
+    ) -> None:
+        """Let stored conversations run again, event by event, as they were."""
+
+        async def run() -> None:
+            from frontdesk.rehearsal.replaying import replay, shown
+
+            async with self._stage().store(configuration.load({"data": data})) as store:
+                async for record in replay(store, TenantId(tenant), conversation=conversation, after=after, speed=speed):
+                    if line := shown(record, as_json=as_json):
+                        typer.echo(line)
+
+        asyncio.run(run())
+
+    def against(
+        self,
+        tenant: Annotated[str, typer.Argument(help="Tenant id.")],
+        tenants: Annotated[Path, typer.Option("--tenants", help="Folder that holds the new version of the tenant.")],
+        conversation: Annotated[str, typer.Option(help="Only this conversation.")] = "",
+        after: Annotated[int, typer.Option(min=0, help="Only what came after this position of the log.")] = 0,
+        with_api: Annotated[
+            bool, typer.Option("--with-api", help="Call the new version's API too; old consents then act again: give it a test server.")
+        ] = False,
+        as_json: AsJson = False,
+        data: Data = None,
+    ) -> None:
+        """Put old customers' messages to a new version of the tenant and show, answer by answer, what differs. Publishes nothing."""
+        from frontdesk.rehearsal.replaying import against
+
+        settings = configuration.load({"data": data})
+        which = {"conversation": conversation, "after": after}
+        rows = asyncio.run(against(self._stage(), settings, TenantId(tenant), tenants, with_api=with_api, **which))
+        if as_json:
+            typer.echo(json.dumps({"summary": _counted(rows), "answers": rows}, ensure_ascii=False))
+            return
+        for row in (r for r in rows if r["differs"]):
+            typer.echo(f"{row['conversation'][:8]}  {row['message']}")
+            for side in ("before", "after"):
+                typer.echo(f"  {side:6} {row[side]['route']:9} {row[side]['text']}")
+        typer.echo("{answers} answers: {same} the same, {differ} differ, {skipped} skipped (they need the API)".format(**_counted(rows)))
+
+
+def _counted(rows: list[dict[str, Any]]) -> dict[str, int]:
+    skipped, differ = sum(bool(r["skipped"]) for r in rows), sum(bool(r["differs"]) for r in rows)
+    return {"answers": len(rows), "same": len(rows) - skipped - differ, "differ": differ, "skipped": skipped}
 
 
 def _tokens(given: list[str]) -> dict[str, str]:
