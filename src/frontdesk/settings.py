@@ -44,6 +44,11 @@ class Settings:
     embeddings_url: str = field(default="", metadata={"help": "OpenAI-compatible base URL for /v1/embeddings; empty: MiniLM in process."})
     embeddings_key: str = field(default="", metadata={"help": "Bearer key for `embeddings_url`."})
     embeddings_model: str = field(default="all-minilm-l6-v2", metadata={"help": "Embedding model name."})
+    audio_url: str = field(default="", metadata={"help": "OpenAI-compatible base URL for /v1/audio; empty: no voice."})
+    audio_key: str = field(default="", metadata={"help": "Bearer key for `audio_url`."})
+    audio_hears: str = field(default="whisper-1", metadata={"help": "Model that turns speech into text."})
+    audio_speaks: str = field(default="tts-1", metadata={"help": "Model that turns text into speech."})
+    audio_voice: str = field(default="alloy", metadata={"help": "Voice it speaks with."})
     hub_url: str = field(default="https://huggingface.co", metadata={"help": "Model hub, or a mirror, that `models pull` fetches from."})
     hub_token: str = field(default="", metadata={"help": "Token for gated repositories on the model hub."})
     sentiment: str = field(

@@ -44,6 +44,7 @@ TABLE = {
     ("GET", "/api/conversations/{conversation}"): Row(customer=True),
     ("GET", "/api/conversations/{conversation}/events"): Row(customer=True),
     ("POST", "/api/conversations/{conversation}/handoff"): Row(own=202, customer=True),
+    ("POST", "/api/voice"): Row(own=400, foreign=400),  # this office has no audio endpoint
     ("GET", "/api/me"): Row(foreign=200),
     ("GET", "/api/me/export"): Row(foreign=401),
     ("DELETE", "/api/me"): Row(foreign=401, audited=True),
