@@ -52,6 +52,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "hostile": Benchmark("1,000 calls of a hostile model and 500 persuasive dialogues, judged at the API's log", module("hostile")),
     "tools": Benchmark("what reading and calling tools costs", module("tools_speed")),
     "rehearsal": Benchmark("a thousand rehearsed conversations; the embedded model as customer, beside the article's way", module("rehearsal")),
+    "kafka": Benchmark("stream services on a real broker: messages a second, and kill -9 under load (needs Java and Maven)", module("kafka_crash")),
     "tau": Benchmark("an outside test: a shop's tasks by a scripted customer, and its policy under pressure", on_data("tau_retail"), public_data=True),
     "insight": Benchmark("sentiment, scores, summaries and the ledger, beside plain peers", on_data("insight"), public_data=True),
     "training": Benchmark("fine-tuning on the example bank, encoders and intents on public data (needs the train extra)", on_data("training"), public_data=True),

@@ -6,9 +6,11 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from frontdesk.cli import app
@@ -176,3 +178,13 @@ def test_a_service_that_does_not_exist_and_an_agent_without_a_desk_are_refused()
     assert isinstance(wrong.exception, BadInput)
     lonely = CliRunner().invoke(app, ["rehearse", "service", "agent"])
     assert "needs a running desk" in str(lonely.exception)
+
+
+def test_the_compose_file_starts_every_service_with_options_that_exist():
+    found = yaml.safe_load((Path(__file__).parents[2] / "deploy/compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert found["kafka"]["image"].startswith("apache/kafka:")
+    for name in ("customer", "agent", "sentiment", "sink"):
+        command = found[name]["command"]
+        assert command[:4] == ["frontdesk", "rehearse", "service", name]
+        told = CliRunner().invoke(app, [*command[1:4], "--help"], env={"COLUMNS": "300", "TERM": "dumb", "NO_COLOR": "1"}).output
+        assert all(option in told for option in command if option.startswith("--"))
