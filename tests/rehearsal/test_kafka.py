@@ -6,22 +6,30 @@ import asyncio
 import socket
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from rich.console import Console
 
-from frontdesk.errors import BadInput
+from frontdesk.domain.conversation import ConversationId
+from frontdesk.domain.events import ReplySent
+from frontdesk.errors import BadInput, Unavailable
+from frontdesk.rehearsal.commands import Wanted
 from frontdesk.rehearsal.fleet import Fleet
 from frontdesk.rehearsal.running import Run
 from frontdesk.rehearsal.scenarios import Script, script_to_json
-from frontdesk.rehearsal.starting import openings
-from frontdesk.store.store import TenantStore
+from frontdesk.settings import Settings
+from frontdesk.store.store import Store, TenantStore
 
-from .conftest import rehearsal
+from .conftest import LOAN, rehearsal
 
 services = pytest.importorskip("frontdesk.rehearsal.services", reason="the kafka extra is not installed: pip install 'frontdesk[kafka]'")
+from frontdesk.rehearsal.starting import openings, rehearse_over  # noqa: E402
+
 from .broker import Reader, missing, replicas, start_broker, stop_broker, until  # noqa: E402
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -137,3 +145,57 @@ def test_a_group_that_somebody_else_uses_is_refused(address: str):
 
     until(refused, 30)
     stranger.close()
+
+
+class Opened:
+    """A stage that has the suite's database."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @asynccontextmanager
+    async def store(self, _settings: Settings) -> AsyncIterator[Store]:
+        yield self._store
+
+    def tenant(self, _settings: Settings, _tenant: Any) -> None:
+        return None
+
+    def sentiment(self) -> None:
+        return None
+
+
+async def test_a_run_over_kafka_gives_the_report_of_a_run_in_one_process(
+    address: str, store: Store, tenant_store: TenantStore, database_url: str, tmp_path: Path
+):
+    path = tmp_path / "loans.yaml"
+    path.write_text(yaml.safe_dump({"scenarios": [LOAN]}))
+    broker = services.Broker(address=address, prefix="r-")
+    wanted = Wanted(
+        tenant=tenant_store.tenant, scenarios=str(path), count=8, seed=7, phrasing="template", agent="desk", in_flight=1, url="", key="",
+        tokens={}, resume="", same_words_as="", kafka=address, prefix="r-",
+    )  # fmt: skip
+    reports: list[Run] = []
+
+    async def report(run: Run) -> list[str]:
+        reports.append(run)
+        return []
+
+    async def start() -> Any:
+        return await rehearse_over(Opened(store), Settings(), wanted, report=report, console=Console(stderr=True))
+
+    with pytest.raises(Unavailable, match="nobody runs customer, agent, sentiment, sink"):
+        await start()
+    running = replicas(broker, tmp_path, services.SERVICES, database_url)
+    await asyncio.to_thread(running.__enter__)
+    try:
+        assert await start() == []
+    finally:
+        await asyncio.to_thread(running.__exit__, None, None, None)
+    (run,) = reports
+    fleet = Fleet(rehearsal=rehearsal(run.script), rehearsals=tenant_store.rehearsals, run=f"{tenant_store.tenant}.one", seed=7, count=8)
+    await fleet.start({"script": script_to_json(run.script), "seed": 7})
+    await fleet.go()
+    assert await outcomes(tenant_store, run.name) == await outcomes(tenant_store, fleet.run)
+    talk = await anext(run.talks())
+    logged = [r.event for r in await tenant_store.conversations.events(ConversationId(talk.agent["conversation"]))]
+    assert [e.text for e in logged if isinstance(e, ReplySent)] == [line.text for line in talk.lines if line.role == "agent"]

@@ -17,7 +17,7 @@ from rich.console import Console
 from frontdesk import settings as configuration
 from frontdesk.domain.tenancy import Tenant, TenantId
 from frontdesk.errors import BadInput
-from frontdesk.rehearsal.stream_commands import add_stream_commands
+from frontdesk.rehearsal.stream_commands import add_stream_commands, kafka_extra
 from frontdesk.settings import Settings
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder for the database and keys [FRONTDESK_DATA].")]
@@ -164,7 +164,8 @@ class _Commands:
             return _told(found, as_json=as_json, junit=junit, at_least=at_least)
 
         if kafka:
-            from frontdesk.rehearsal.starting import rehearse_over as rehearse
+            with kafka_extra():
+                from frontdesk.rehearsal.starting import rehearse_over as rehearse
         wrong = asyncio.run(rehearse(self._stage(), settings, wanted, report=report, console=errors))
         for sentence in wrong:
             errors.print(f"[red]not passed:[/] {sentence}", highlight=False)

@@ -52,9 +52,10 @@ async def rehearse_over(
         else:
             _refuse(script)
             name, count, seed = f"{wanted.tenant}.{new_id()}", wanted.count, wanted.seed
-            first = next(openings(script, name, range(1), seed))  # too large a message is told before anything starts
+            for _ in openings(script, name, range(count), seed):
+                pass  # a message that is too large is told before anything starts
             plan = {"script": script_to_json(script), "seed": seed, "phrasing": wanted.phrasing, "agent": wanted.agent}
-            await rehearsals.begin(name, {**plan, "kafka": first["conversation"]}, count)
+            await rehearsals.begin(name, plan, count)
         ended = await rehearsals.ended(name)
         await asyncio.to_thread(publish, broker, openings(script, name, (n for n in range(count) if n not in ended), seed))
         try:

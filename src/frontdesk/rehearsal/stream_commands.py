@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,15 @@ def add_stream_commands(app: typer.Typer, stage: Callable[[], Stage]) -> None:
     app.command("service")(own.service)
     app.command("replay")(own.replay)
     app.command("against")(own.against)
+
+
+@contextmanager
+def kafka_extra() -> Iterator[None]:
+    """For imports that need the extra. Raises BadInput where it is not installed."""
+    try:
+        yield
+    except ImportError as why:
+        raise BadInput(f"rehearsals over Kafka need the kafka extra: pip install 'frontdesk[kafka]' ({why.name} is missing)") from None
 
 
 class _Commands:
@@ -54,10 +64,8 @@ class _Commands:
         if name == "agent" and agent == "desk" and not (url and key and tenant):
             raise BadInput("the agent's service needs a running desk: give --tenant, --url and --key, or --agent model")
         settings = configuration.load({"tenants": tenants, "data": data})
-        try:
+        with kafka_extra():
             from frontdesk.rehearsal import replicas
-        except ImportError as why:
-            raise BadInput(f"stream services need the kafka extra: pip install 'frontdesk[kafka]' ({why.name} is missing)") from None
         options: dict[str, Any] = {"phrasing": phrasing, "agent": agent, "url": url, "key": key, "tokens": _tokens(token or [])}
         replicas.run(self._stage(), settings, name, address=broker, prefix=prefix, tenant=TenantId(tenant), **options)
 
