@@ -14,7 +14,7 @@ import asyncio
 import random
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,10 @@ from frontdesk.settings import load
 FOLDER = Path(__file__).parent / "reading_set"
 TARGET = Path(__file__).parent / "reading_model.json"
 CANDIDATES = 14
-NOTHING = ("none", "foreign")
-"""Kinds of questions that nothing answers: near misses, and matters of others."""
+NOTHING = ("none", "foreign", "gone")
+"""Kinds of questions that nothing answers: near misses, matters of others, and questions whose answer was taken away."""
+TWINS = 0.4
+"""Share of the answerable questions that are also asked with their answer taken away: what is left is near, and wrong."""
 FOREIGN = 16
 """Questions of other companies that each company is asked too; half as many are about no company at all."""
 
@@ -100,6 +102,8 @@ async def examples(reader: Reader, folder: Path = FOLDER, *, only: frozenset[str
         desk = await _Asked.open(reader, company)
         for row in company["questions"]:
             found.append(await desk.example(row["q"], row["kind"], row.get("answer") or []))
+            if found[-1].right.any() and rng.random() < TWINS:
+                found.append(await desk.without_answer(found[-1]))
         others = [row["q"] for other in companies if other is not company for row in other["questions"] if row["kind"] != "none"]
         for text in [*rng.sample(others, FOREIGN), *rng.sample(beside, FOREIGN // 2)]:
             found.append(await desk.example(text, "foreign", []))
@@ -138,6 +142,12 @@ class _Asked:
         signs = await self.reader.signs(question, units, self.lexicon)
         right = np.array([is_right(u, answers, self.company["faq"]) for u in units])
         return Example(company=self.company["id"], text=text, kind=kind, units=units, signs=signs, right=right)
+
+    async def without_answer(self, example: Example) -> Example:
+        """The same question as if its answer stood nowhere."""
+        units = tuple(u for u, right in zip(example.units, example.right, strict=True) if not right)
+        signs = await self.reader.signs(await self.reader.question(example.text), units, self.lexicon)
+        return replace(example, kind="gone", units=units, signs=signs, right=np.zeros(len(units), dtype=np.bool_))
 
 
 def _companies(folder: Path) -> list[dict[str, Any]]:
