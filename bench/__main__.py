@@ -51,11 +51,21 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "selection": Benchmark("which operation a message is about, one business left out at a time", module("tools_selection")),
     "hostile": Benchmark("1,000 calls of a hostile model and 500 persuasive dialogues, judged at the API's log", module("hostile")),
     "tools": Benchmark("what reading and calling tools costs", module("tools_speed")),
-    "rehearsal": Benchmark("a thousand rehearsed conversations; the embedded model as customer, beside the article's way", module("rehearsal")),
-    "kafka": Benchmark("stream services on a real broker: messages a second, and kill -9 under load (needs Java and Maven)", module("kafka_crash")),
-    "tau": Benchmark("an outside test: a shop's tasks by a scripted customer, and its policy under pressure", on_data("tau_retail"), public_data=True),
+    "rehearsal": Benchmark(
+        "a thousand rehearsed conversations; the embedded model as customer, beside the article's way", module("rehearsal")
+    ),
+    "kafka": Benchmark(
+        "stream services on a real broker: messages a second, and kill -9 under load (needs Java and Maven)", module("kafka_crash")
+    ),
+    "tau": Benchmark(
+        "an outside test: a shop's tasks by a scripted customer, and its policy under pressure", on_data("tau_retail"), public_data=True
+    ),
     "insight": Benchmark("sentiment, scores, summaries and the ledger, beside plain peers", on_data("insight"), public_data=True),
-    "training": Benchmark("fine-tuning on the example bank, encoders and intents on public data (needs the train extra)", on_data("training"), public_data=True),
+    "training": Benchmark(
+        "fine-tuning on the example bank, encoders and intents on public data (needs the train extra)",
+        on_data("training"),
+        public_data=True,
+    ),
     "adapters": Benchmark("adapters per request: whose reply comes, what a switch costs, whether the export is true", module("adapters")),
     "toolformer": Benchmark("Toolformer on the mortgage example, step by step (needs the train extra)", module("toolformer")),
     "models": Benchmark("the embedded models alone and under load", module("model_threads")),

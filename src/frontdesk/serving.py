@@ -105,7 +105,9 @@ async def _serve(settings: Settings, listening: socket.socket, *, demo: bool = F
             await _prepare(office, console, url, demo=demo)
             if scenes:
                 await _play_scenes(office)
-            console.print(f"the console is at {url}/console" + (f": sign in as demo with {password}" if demo else ""), highlight=False, soft_wrap=True)
+            console.print(
+                f"the console is at {url}/console" + (f": sign in as demo with {password}" if demo else ""), highlight=False, soft_wrap=True
+            )
             if demo:
                 group.create_task(_rehearse(office, console, url))
             await _look_after(office)
@@ -191,7 +193,9 @@ async def _retain(office: wiring.Office, *, seconds: float = RETENTION_SECONDS) 
                 log.warning("retention of %s is tried again later: %s", tenant.id, problem)
                 continue
             if receipt is not None:
-                log.info("%s keeps nothing older than %s days: %d conversations erased", tenant.id, tenant.retention.days, receipt.conversations)
+                log.info(
+                    "%s keeps nothing older than %s days: %d conversations erased", tenant.id, tenant.retention.days, receipt.conversations
+                )
         await asyncio.sleep(seconds)
 
 

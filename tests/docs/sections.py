@@ -229,7 +229,9 @@ def models() -> str:
 
 def figures() -> str:
     """Every figure of the ledger with what it is taken among."""
-    return _table(("figure", "name", "unit", "what is counted among what"), [(f.title, f"`{f.name}`", f.unit, f.told) for f in ledger.FIGURES])
+    return _table(
+        ("figure", "name", "unit", "what is counted among what"), [(f.title, f"`{f.name}`", f.unit, f.told) for f in ledger.FIGURES]
+    )
 
 
 def outcomes() -> str:

@@ -49,7 +49,9 @@ TABLE = {
     ("GET", "/api/me/export"): Row(foreign=401),
     ("DELETE", "/api/me"): Row(foreign=401, audited=True),
     ("DELETE", "/api/me/conversations/{conversation}"): Row(foreign=401, audited=True),
-    ("POST", "/api/me/conversations/{conversation}/corrections"): Row(own=404, foreign=401, body={"turn_id": "t1", "text": "Hi"}),  # no message
+    ("POST", "/api/me/conversations/{conversation}/corrections"): Row(
+        own=404, foreign=401, body={"turn_id": "t1", "text": "Hi"}
+    ),  # no message
     ("GET", "/api/conversations"): Row(staff=True, foreign=200),
     ("GET", "/api/handoffs"): Row(staff=True, foreign=200),
     ("POST", "/api/conversations/{conversation}/owner"): Row(staff=True, body={"owner": "queue"}, audited=True),

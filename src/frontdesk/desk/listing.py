@@ -128,7 +128,9 @@ def exactly(turn: Matter, operation: Operation, values: Mapping[str, Any]) -> di
 
 
 def _chosen(operation: Operation) -> set[str]:
-    return {a.name for a in operation.askable if a.type == "array" or (words_of(a.name).split()[-1:] == ["id"] and a.where is not Place.PATH)}
+    return {
+        a.name for a in operation.askable if a.type == "array" or (words_of(a.name).split()[-1:] == ["id"] and a.where is not Place.PATH)
+    }
 
 
 def _known(turn: Matter, value: Any) -> str:
