@@ -17,7 +17,6 @@ from frontdesk.rehearsal.commands import Stage, Wanted
 from frontdesk.rehearsal.fleet import new_id
 from frontdesk.rehearsal.running import Report, Run, script_for
 from frontdesk.rehearsal.scenarios import Script, draw, script_from_json, script_to_json
-from frontdesk.rehearsal.services import Broker, publish
 from frontdesk.rehearsal.streaming import Message, opening
 from frontdesk.rehearsal.talk import begin
 from frontdesk.settings import Settings
@@ -34,6 +33,8 @@ async def rehearse_over(
 
     Raises Unavailable and BadInput before anything is published.
     """
+    from frontdesk.rehearsal.services import Broker, publish  # needs the `kafka` extra, which the plan of a run does not
+
     broker = Broker(address=wanted.kafka, prefix=wanted.prefix)
     script = None
     if not wanted.resume:
