@@ -111,7 +111,7 @@ def test_a_server_that_is_no_demonstration_names_no_tenant(http: httpx.Client):
 def test_a_demonstration_offers_the_tenants_it_has_keys_for(http: httpx.Client, demo: Mapping[TenantId, str]):
     offered = http.get("/demo/tenants")
     assert [(t["id"], t["key"], t["customers"]) for t in offered.json()["tenants"]] == [
-        (ACME, demo[ACME], [{"id": "cust-1", "name": "Ann"}])
+        (ACME, demo[ACME], [{"id": "cust-1", "name": "Ann", "questions": []}])
     ]
     assert offered.headers["cache-control"] == "no-store"
 
