@@ -1380,7 +1380,7 @@ class FrontdeskChat extends HTMLElement {
     node.classList.toggle("problem", item.tone === "problem");
     node.classList.toggle("tall", Boolean(item.contact));
     node.replaceChildren(item.text);
-    const more = item.contact && (item.promised || this.#reach());
+    const more = item.contact && (this.#reach() || item.promised);
     if (more) node.append(" ", ...renderText(more).firstElementChild?.childNodes ?? []);
     if (item.again) node.append(" ", make("button", { type: "button", class: "again", onclick: () => this.#askAgain(item) }, WORDS.askAgain));
     if (item.rate) node.append(" ", make("button", { type: "button", class: "again", onclick: () => this.#askHowItWent() }, WORDS.rate));
