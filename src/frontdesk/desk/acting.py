@@ -107,7 +107,7 @@ async def begun_before(turn: Matter, operation: Operation, values: Mapping[str, 
 def failed(turn: Matter, operation: Operation, outcome: ToolOutcome) -> Attempt:
     """One clear sentence on why there is no answer; the cause is in the event."""
     detail = outcome.detail.strip().rstrip(".")
-    details = ", ".join(f"{operation.argument(n).label} {v}" for n, v in outcome.call.arguments.items() if operation.argument(n))  # type: ignore[union-attr]
+    details = ", ".join(f"{known.label} {v}" for n, v in outcome.call.arguments.items() if (known := operation.argument(n)))
     if outcome.failure is Failure.NOT_FOUND:
         key = "not_yours" if operation.needs_customer else "not_found"
         said = turn.say(key, what=details or plainly(operation.summary.lower()))
