@@ -88,7 +88,7 @@ _UNITS: dict[str, tuple[Dimension, float]] = {
     **dict.fromkeys(("chf", "sek", "nok", "dkk", "pln", "jpy", "¥", "inr", "₹"), (Dimension.MONEY, 1.0)),
     **dict.fromkeys(("p", "pence", "cent", "cents"), (Dimension.MONEY, 0.01)),
 }
-_SMALL = {
+SMALL_NUMBERS = {
     w: i
     for i, w in enumerate(
         [
@@ -115,9 +115,10 @@ _SMALL = {
         ]
     )
 }
+"""Numbers below twenty, by their words."""
 _TENS = {w: 10 * i for i, w in enumerate(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], start=2)}
 _BIG = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
-_WORD = "|".join([*_SMALL, *_TENS])
+_WORD = "|".join([*SMALL_NUMBERS, *_TENS])
 _WORDED = rf"(?:(?:{_WORD})(?:[ -](?:and )?(?:{_WORD}|hundred|thousand|million))*|(?:a|half a) (?:hundred|thousand|million|dozen|couple of|few)|dozen)"
 _DIGITS = r"\d{1,3}(?:[,\u202f\u00a0]\d{3})+(?:\.\d+)?|\d+(?:[.,]\d{1,2}(?!\d))?|\d+"
 _UNIT = "|".join(sorted((re.escape(u) for u in _UNITS if u[0].isalpha()), key=len, reverse=True))
@@ -149,8 +150,8 @@ def number_from_words(text: str) -> float | None:
     for word in re.split(r"[\s-]+", text.lower().strip()):
         if word in ("and", "of", "a", "an"):
             continue
-        if word in _SMALL or word in _TENS:
-            current += _SMALL.get(word, _TENS.get(word, 0))
+        if word in SMALL_NUMBERS or word in _TENS:
+            current += SMALL_NUMBERS.get(word, _TENS.get(word, 0))
         elif word in _BIG:
             current = (current or 1) * _BIG[word]
             if word != "hundred":

@@ -8,29 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_WORDS = {
-    word: str(n)
-    for n, word in enumerate(
-        [
-            "two",
-            "three",
-            "four",
-            "five",
-            "six",
-            "seven",
-            "eight",
-            "nine",
-            "ten",
-            "eleven",
-            "twelve",
-            "thirteen",
-            "fourteen",
-            "fifteen",
-            "sixteen",
-        ],
-        2,
-    )
-}
+from frontdesk.desk.quantities import SMALL_NUMBERS
+
+_WORDS = {word: str(n) for word, n in SMALL_NUMBERS.items() if 2 <= n <= 16}
 _NUMBER_WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
 _ADDRESS = re.compile(r"\b(?:[\w.+-]+@)?[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:/[\w/.-]*\w)?", re.IGNORECASE)
 _TIME = re.compile(r"\b(\d{1,2})(?:[:.](\d{2}))? ?([ap])\.? ?m\b\.?|\b([01]?\d|2[0-3]):([0-5]\d)\b", re.IGNORECASE)
