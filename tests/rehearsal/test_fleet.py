@@ -30,7 +30,7 @@ from frontdesk.rehearsal.talk import Line, Talk
 from frontdesk.settings import Settings
 from frontdesk.store.store import TenantStore
 
-from .conftest import lender, rehearsal, reply, row, script
+from .conftest import lender, opened, rehearsal, reply, row, script
 
 
 async def fleet_of(space: TenantStore, of: Script, rule: Any = lender, *, run: str = "", count: int = 40, **more: Any) -> Fleet:
@@ -60,6 +60,21 @@ async def test_what_a_scripted_agent_heard_and_said_is_in_the_event_log(tenant_s
     events = [r.event for r in await tenant_store.conversations.events(ConversationId(talk.agent["conversation"]))]
     assert [e.text for e in events if isinstance(e, MessageReceived)] == [x.text for x in talk.lines if x.role == "customer"][: talk.turns]
     assert [e.text for e in events if isinstance(e, ReplySent)] == [x.text for x in talk.lines if x.role == "agent"]
+
+
+async def test_a_turn_that_was_logged_before_a_crash_stays_where_it_was_and_those_beside_it_are_written(
+    tenant_store: TenantStore, loans: Script
+):
+    log = InLog(ScriptedAgent(lender), tenant_store.conversations)
+    heard = [await rehearsal(loans).customer_speaks(opened(loans, number=n)) for n in range(3)]
+    heard = [dataclasses.replace(talk, id=f"talk-{n}") for n, talk in enumerate(heard)]
+    scenario = loans.scenarios[0]
+    before = await log.reply(scenario, heard[0], key="talk-0:1")
+    again = await asyncio.gather(*(log.reply(scenario, talk, key=f"{talk.id}:1") for talk in heard))
+    assert again[0].state == before.state
+    for said in again:
+        events = await tenant_store.conversations.events(ConversationId(said.state["conversation"]))
+        assert [type(r.event).__name__ for r in events] == ["ConversationOpened", "MessageReceived", "ReplySent"]
 
 
 async def test_the_same_seed_gives_the_same_run_twice(tenant_store: TenantStore, loans: Script):

@@ -12,6 +12,7 @@ from frontdesk.domain.tenancy import CustomerId, KeyId, TenantId
 from frontdesk.errors import Conflict, NotFound
 from frontdesk.settings import Settings
 from frontdesk.store import Conversations, Store, TenantStore
+from frontdesk.store.conversations import FinishedTurn, new_conversation_id
 
 KEY = KeyId("key_a")
 ANNA = CustomerId("anna")
@@ -181,6 +182,34 @@ async def test_an_idempotency_key_belongs_to_one_customer(conversations, opened)
     assert await conversations.reply_for(None, key=KEY, customer=ANNA, idempotency_key="k1") is None
     annas = await conversations.open(key=KEY, customer=ANNA, channel="api")
     assert await conversations.append(annas, T1, [e.MessageReceived(text="hi", idempotency_key="k1")])
+
+
+def finished(id: ConversationId, turn: str, *, opens: bool = False, key: str | None = None) -> FinishedTurn:
+    events = (e.MessageReceived(text=f"hi {turn}", idempotency_key=key), REPLY)
+    return FinishedTurn(id=id, turn=TurnId(turn), events=events, opens=(KEY, ANNA, "rehearsal") if opens else None)
+
+
+async def test_finished_turns_of_several_conversations_are_written_together(conversations, opened):
+    new = new_conversation_id()
+    assert await conversations.write([finished(new, "a", opens=True), finished(opened, "b"), finished(new, "c")]) == [True] * 3
+    loaded = await conversations.load(new, key=KEY, customer=ANNA)
+    assert [u.text for u in loaded.utterances] == ["hi a", "hello", "hi c", "hello"]
+    assert await conversations.unfinished() == []
+
+
+async def test_a_finished_turn_that_was_written_before_keeps_all_that_came_with_it_out(conversations, opened):
+    await conversations.write([finished(opened, "a", key="k1")])
+    new = new_conversation_id()
+    with pytest.raises(Conflict):
+        await conversations.write([finished(new, "b", opens=True), finished(opened, "c", key="k1")])
+    with pytest.raises(NotFound):
+        await conversations.load(new, any_caller=True)
+    assert len(await conversations.events(opened)) == 2
+
+
+async def test_a_finished_turn_of_a_missing_conversation_is_told_and_the_others_are_written(conversations, opened):
+    assert await conversations.write([finished(ConversationId("cv_none"), "a"), finished(opened, "b")]) == [False, True]
+    assert len(await conversations.events(opened)) == 2
 
 
 async def test_the_owner_changes_only_from_the_expected_one(conversations, opened):

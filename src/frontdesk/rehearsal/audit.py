@@ -6,7 +6,7 @@ A conversation with a fault says nothing about the desk: it is marked and left o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 
 from frontdesk.rehearsal.cast import Cast
@@ -23,11 +23,15 @@ LEAKED = 6
 def faults(cast: Cast, scenario: Scenario, talk: Talk) -> tuple[str, ...]:
     """The simulator's faults in a conversation, each as `kind: what`."""
     found: list[str] = []
+    heard: set[str] = set()
+    """Figures of all messages before the one at hand."""
+    given = _given(scenario, talk)
     for number, line in enumerate(talk.lines):
         if number and talk.lines[number - 1].role == line.role and line.acts[:1] not in FAREWELLS:
             found.append(f"self-reply: {line.role} spoke twice in a row")
         if line.role == CUSTOMER:
-            found += [f"{fault} (message {number + 1})" for fault in _line_faults(cast, scenario, talk, number, line)]
+            found += [f"{fault} (message {number + 1})" for fault in _line_faults(cast, scenario, talk, line, heard | given)]
+        heard |= figures(line.text)
     found += _repeats(talk)
     found += [f"contradicted fact: {name} is {scenario.known[name]}, said was {value}" for name, value in _contradicted(scenario, talk)]
     return tuple(dict.fromkeys(found))
@@ -49,7 +53,8 @@ def _slips() -> tuple[tuple[str, re.Pattern[str]], ...]:
     return tuple((kind, re.compile(p, re.IGNORECASE)) for kind, patterns in rows.items() for p in texts(kind, patterns))
 
 
-def _line_faults(cast: Cast, scenario: Scenario, talk: Talk, number: int, line: Line) -> Iterator[str]:
+def _line_faults(cast: Cast, scenario: Scenario, talk: Talk, line: Line, known: Collection[str]) -> Iterator[str]:
+    """`known`: every figure that this customer has from the scenario or from an earlier message."""
     for value in (*line.slots, *line.planned):
         if value.casefold() not in line.text.casefold():
             yield f"broken slot: {value!r} is missing"
@@ -57,22 +62,17 @@ def _line_faults(cast: Cast, scenario: Scenario, talk: Talk, number: int, line: 
         yield kind
     if _shares_a_run(line.text, scenario.goal) and line.draft != line.text:
         yield "leaked goal"
-    heard = {f for other in talk.lines[:number] for f in figures(other.text)}
-    allowed = heard | {f for text in _given(scenario, talk, line) for f in figures(text)}
-    for figure in sorted(figures(line.text) - allowed):
+    for figure in sorted(figures(line.text).difference(known, *map(figures, (line.draft, *line.planned)))):
         yield f"invented fact: {figure}"
     for product in cast.products:
         if product != talk.role.product and product not in scenario.goal and _names(line.text, product) and not _names(line.draft, product):
             yield f"cross-talk: {product}"
 
 
-def _given(scenario: Scenario, talk: Talk, line: Line) -> Iterator[str]:
-    """Every text from which this customer may take a figure."""
-    yield from (line.draft, scenario.belief, scenario.topic, scenario.goal, talk.role.product, *line.planned)
-    yield from scenario.known.values()
-    yield from scenario.attacks
-    for ask in scenario.asks:
-        yield from ask.say
+def _given(scenario: Scenario, talk: Talk) -> set[str]:
+    """The figures of every text from which this customer may take one."""
+    own = (scenario.belief, scenario.topic, scenario.goal, talk.role.product, *scenario.known.values(), *scenario.attacks)
+    return {figure for text in (*own, *(wording for ask in scenario.asks for wording in ask.say)) for figure in figures(text)}
 
 
 def _repeats(talk: Talk) -> list[str]:
@@ -96,4 +96,5 @@ def _shares_a_run(text: str, goal: str) -> bool:
 
 
 def _names(text: str, product: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(product)}(?!\w)", text, re.IGNORECASE) is not None
+    # The plain look comes first: nearly every line names no product, and this is asked for each line and product.
+    return product.casefold() in text.casefold() and re.search(rf"(?<!\w){re.escape(product)}(?!\w)", text, re.IGNORECASE) is not None

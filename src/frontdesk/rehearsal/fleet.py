@@ -9,11 +9,12 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from frontdesk.errors import FrontdeskError, StoreUnavailable
 from frontdesk.rehearsal.conversing import Rehearsal
+from frontdesk.rehearsal.gathering import Together
 from frontdesk.rehearsal.live import Watch
 from frontdesk.rehearsal.scenarios import Script, draw
 from frontdesk.rehearsal.scoring import score
@@ -21,8 +22,6 @@ from frontdesk.rehearsal.talk import CUSTOMER, Outcome, Reason, Talk, begin, fro
 from frontdesk.store.rehearsals import Rehearsals, TalkRow
 
 IN_FLIGHT = 200
-GATHER_SECONDS = 0.01
-"""How long rows wait for others before they are written together."""
 KEEP_TRIES = 40
 KEEP_PAUSE = 0.5
 
@@ -32,46 +31,29 @@ def new_id() -> str:
     return f"r{secrets.token_hex(4)}"
 
 
-@dataclass(kw_only=True)
 class Keeper:
     """Writes talks in groups: many conversations share one transaction, and each waits until its own row is durable."""
 
-    rehearsals: Rehearsals
-    run: str
-    _waiting: dict[int, TalkRow] = field(default_factory=dict)
-    _written: asyncio.Future[None] | None = None
-    _task: asyncio.Task[None] | None = None
+    def __init__(self, rehearsals: Rehearsals, run: str) -> None:
+        self._rehearsals = rehearsals
+        self._run = run
+        self._together = Together(self._write)
 
     async def keep(self, row: TalkRow) -> None:
         """Return when the row is durable. Raises StoreUnavailable when the database stays away."""
-        self._waiting[row.number] = row
-        if self._written is None:
-            self._written = asyncio.get_running_loop().create_future()
-            self._task = asyncio.create_task(self._write(self._written))
-        await asyncio.shield(self._written)
+        await self._together.do(row)
 
-    async def _write(self, written: asyncio.Future[None]) -> None:
-        await asyncio.sleep(GATHER_SECONDS)
-        rows, self._waiting, self._written = list(self._waiting.values()), {}, None
-        try:
-            await self._try(rows)
-            written.set_result(None)
-        except BaseException as why:
-            if not written.done():
-                written.set_exception(why)
-                written.exception()  # each keeper raises it; nobody may be left to
-            raise
-
-    async def _try(self, rows: Sequence[TalkRow]) -> None:
+    async def _write(self, rows: Sequence[TalkRow]) -> Sequence[None]:
+        newest = list({row.number: row for row in rows}.values())
         for attempt in range(KEEP_TRIES):
             try:
-                await self.rehearsals.keep(self.run, rows)
+                await self._rehearsals.keep(self._run, newest)
+                break
             except StoreUnavailable:
                 if attempt + 1 == KEEP_TRIES:
                     raise
                 await asyncio.sleep(KEEP_PAUSE)
-            else:
-                return
+        return [None] * len(rows)
 
 
 @dataclass(kw_only=True)
@@ -97,7 +79,7 @@ class Fleet:
         Raises StoreUnavailable when the database stays away.
         """
         waiting = self._to_do()
-        keeper = Keeper(rehearsals=self.rehearsals, run=self.run)
+        keeper = Keeper(self.rehearsals, self.run)
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self.in_flight, self.count)):
                 group.create_task(self._work(waiting, keeper))

@@ -51,6 +51,7 @@ def words() -> Mapping[str, tuple[str, ...]]:
     return {str(k): texts(str(k), v) for k, v in load_yaml(preset("words.yaml")).items()}
 
 
+@cache
 def small_words() -> frozenset[str]:
     """Words that say nothing about a subject."""
     return frozenset(words()["small"])

@@ -6,6 +6,7 @@ runs that the database does not know are left out.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from frontdesk.errors import NotFound
 from frontdesk.rehearsal.fleet import row_of
 from frontdesk.rehearsal.running import tenant_of
+from frontdesk.rehearsal.scenarios import Scenario
 from frontdesk.rehearsal.speakers import InLog, ScriptedAgent
 from frontdesk.rehearsal.streaming import END, Message, pairs, script_of
 from frontdesk.rehearsal.talk import Talk, from_plain
@@ -41,21 +43,19 @@ class Recorder:
             await space.rehearsals.one(run)
         except NotFound:
             return 0
-        rows = []
-        for message in messages:
-            script = script_of(message)
-            talk = await self._logged(space, from_plain(message["talk"]), message)
-            rows.append(row_of(script, talk))
-        await space.rehearsals.keep(run, rows)
-        return len(rows)
+        talks = [(from_plain(m["talk"]), script_of(m)) for m in messages]
+        said = {(talk.id, len(earlier.lines)): line for talk, _ in talks for earlier, line in pairs(talk)}
+        log = InLog(ScriptedAgent(lambda _scenario, earlier: said[earlier.id, len(earlier.lines)]), space.conversations)
+        logged = await asyncio.gather(*(_logged(log, talk, script.scenario(talk.scenario)) for talk, script in talks))
+        await space.rehearsals.keep(run, [row_of(script, talk) for (_, script), talk in zip(talks, logged, strict=True)])
+        return len(talks)
 
-    async def _logged(self, space: Any, talk: Talk, message: Message) -> Talk:
-        """The talk with its place in the event log; a desk that answered has written it already."""
-        if talk.agent.get("conversation"):
-            return talk
-        scenario, state = script_of(message).scenario(talk.scenario), dict(talk.agent)
-        for earlier, line in pairs(talk):
-            agent = InLog(ScriptedAgent(lambda *_, line=line: line), space.conversations)
-            said = await agent.reply(scenario, replace(earlier, agent=state), key=f"{talk.id}:{earlier.turns}")
-            state = dict(said.state)
-        return replace(talk, agent=state)
+
+async def _logged(log: InLog, talk: Talk, scenario: Scenario) -> Talk:
+    """The talk with its place in the event log; a desk that answered has written it already."""
+    if talk.agent.get("conversation"):
+        return talk
+    state = dict(talk.agent)
+    for earlier, _ in pairs(talk):
+        state = dict((await log.reply(scenario, replace(earlier, agent=state), key=f"{talk.id}:{earlier.turns}")).state)
+    return replace(talk, agent=state)

@@ -18,12 +18,13 @@ import httpx
 from frontdesk.domain.conversation import ConversationId, Route, TurnId
 from frontdesk.domain.events import ConversationOpened, Event, HandedOff, MessageReceived, Recorded, ReplySent
 from frontdesk.domain.tenancy import Caller, CustomerId, KeyId, Role, TenantId
-from frontdesk.errors import BadInput, Conflict, FrontdeskError, ModelUnavailable, NotAuthenticated, Unavailable
+from frontdesk.errors import BadInput, Conflict, FrontdeskError, ModelUnavailable, NotAuthenticated, NotFound, Unavailable
 from frontdesk.models.protocols import ChatRequest, LanguageModel, complete
+from frontdesk.rehearsal.gathering import Together
 from frontdesk.rehearsal.reading import Prompt, spoken
 from frontdesk.rehearsal.scenarios import Scenario
 from frontdesk.rehearsal.talk import AGENT, CHARS_PER_TOKEN, CUSTOMER, Line, Talk
-from frontdesk.store.conversations import Conversations
+from frontdesk.store.conversations import Conversations, FinishedTurn, new_conversation_id
 
 CHANNEL = "rehearsal"
 KEY = KeyId("rehearsal")
@@ -183,29 +184,48 @@ class PersonAgent:
 
 
 class InLog:
-    """Writes what an agent without a log of its own hears and says to the event log, as the desk does for itself."""
+    """Writes what an agent without a log of its own hears and says to the event log, as the desk does for itself.
+
+    Turns of conversations in flight are written together: each is durable when its answer is given.
+    """
 
     def __init__(self, agent: Agent, conversations: Conversations) -> None:
         self._agent = agent
         self._conversations = conversations
+        self._together = Together(self._write)
 
     async def reply(self, scenario: Scenario, talk: Talk, *, key: str) -> Said:
         """The agent's answer, durable with the customer's message."""
         said = await self._agent.reply(scenario, talk, key=key)
         known, first = talk.agent.get("conversation"), list[Event]()
+        customer = CustomerId(scenario.customer) if scenario.customer else None
         if not known:
-            customer = CustomerId(scenario.customer) if scenario.customer else None
-            known = await self._conversations.open(key=KEY, customer=customer, channel=CHANNEL)
             first.append(ConversationOpened(channel=CHANNEL, customer=customer))
         received = MessageReceived(text=talk.lines[-1].text, channel=CHANNEL, idempotency_key=key)
         sent = ReplySent(text=said.line.text, route=_route(said.line), confidence=1.0, handoff=said.line.handoff)
-        try:
-            await self._conversations.append(ConversationId(str(known)), TurnId(uuid.uuid4().hex), [*first, received, sent])
-        except Conflict:  # written before a crash: the message stays where it was
-            customer = CustomerId(scenario.customer) if scenario.customer else None
+        turn = FinishedTurn(
+            id=ConversationId(str(known)) if known else new_conversation_id(),
+            turn=TurnId(uuid.uuid4().hex),
+            events=(*first, received, sent),
+            opens=None if known else (KEY, customer, CHANNEL),
+        )
+        failed = await self._together.do(turn)
+        if isinstance(failed, Conflict):  # written before a crash: the message stays where it was
             found = await self._conversations.reply_for(None, key=KEY, customer=customer, idempotency_key=key)
-            known = found[0] if found else known
-        return Said(line=said.line, state={**said.state, "conversation": known})
+            return Said(line=said.line, state={**said.state, "conversation": found[0] if found else turn.id})
+        if failed is not None:
+            raise failed
+        return Said(line=said.line, state={**said.state, "conversation": turn.id})
+
+    async def _write(self, turns: Sequence[FinishedTurn]) -> Sequence[FrontdeskError | None]:
+        """All in one transaction; when one of them cannot be written, each by itself, so that it alone fails."""
+        try:
+            written = await self._conversations.write(turns)
+        except (Conflict, BadInput) as why:
+            if len(turns) == 1:
+                return [why]
+            return [failed for turn in turns for failed in await self._write([turn])]
+        return [None if done else NotFound("this conversation was erased: nothing can be added to it") for done in written]
 
 
 class FreeCustomer:

@@ -72,6 +72,16 @@ class Standing:
         return any(message.turn == turn for message in self.waiting)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FinishedTurn:
+    """A turn that somebody else had to its end. `opens`: key, customer and channel, when its conversation begins with it."""
+
+    id: ConversationId
+    turn: TurnId
+    events: tuple[Event, ...]
+    opens: tuple[KeyId, CustomerId | None, str] | None = None
+
+
 class Conversations:
     """The conversations of one tenant. Every method is one transaction and one round trip. All raise StoreUnavailable."""
 
@@ -82,7 +92,7 @@ class Conversations:
 
     async def open(self, *, key: KeyId, customer: CustomerId | None, channel: str) -> ConversationId:
         """A new conversation, without any event yet. The id is unguessable (144 bits)."""
-        id = ConversationId(f"cv_{secrets.token_urlsafe(18)}")
+        id = new_conversation_id()
         await self._run(self._step("open", id=id, key=key, customer=customer, channel=channel))
         return id
 
@@ -118,7 +128,7 @@ class Conversations:
         the conversation is missing or somebody else's, Conflict when it is closed.
         """
         steps: builtins.list[Step] = []
-        target = id or ConversationId(f"cv_{secrets.token_urlsafe(18)}")
+        target = id or new_conversation_id()
         if id is None:
             steps.append(self._step("open", id=target, key=key, customer=customer, channel=channel))
         steps.append(self._step("enter"))
@@ -180,6 +190,24 @@ class Conversations:
         if not results[1]:
             await self.key_of(id)
         return self._recorded(id, turn, results[1], events)
+
+    async def write(self, turns: Sequence[FinishedTurn]) -> builtins.list[bool]:
+        """Add turns of any conversations in one round trip, durable when this returns; False for each whose conversation is missing.
+
+        Raises Conflict when a message carries an idempotency key that its caller used before; nothing is written then.
+        """
+        steps, added = [self._step("enter")], list[int]()
+        for turn in turns:
+            if turn.opens is not None:
+                key, customer, channel = turn.opens
+                steps.append(self._step("open", id=turn.id, key=key, customer=customer, channel=channel))
+            added.append(len(steps))
+            steps += self._append(turn.id, turn.turn, turn.events)
+        try:
+            results = await self._run(*steps, after=self._step("notify", id=turns[-1].id))
+        except psycopg.errors.UniqueViolation as error:
+            raise Conflict("an idempotency key was used before: read the reply it got") from error
+        return [bool(results[place]) for place in added]
 
     async def events(self, id: ConversationId, *, after: int = 0, limit: int = 1000) -> builtins.list[Recorded]:
         """Events with a `seq` above `after`, in order. Empty for an unknown conversation."""
@@ -331,6 +359,11 @@ class Conversations:
 
     async def _run(self, *steps: Step, after: Step | None = None) -> builtins.list[builtins.list[Any]]:
         return await self._database.run(self._tenant, *steps, after=after)
+
+
+def new_conversation_id() -> ConversationId:
+    """An id that nobody can guess (144 bits)."""
+    return ConversationId(f"cv_{secrets.token_urlsafe(18)}")
 
 
 def encode(event: Event) -> str:
