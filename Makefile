@@ -21,7 +21,7 @@ define installed
 	@touch $@
 endef
 
-.PHONY: help run test check format bench train-demo docs lock clean
+.PHONY: help run test kafka check format bench train-demo docs lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,8 @@ run: $(VENV)/.run ## install, fetch the models, and open the desk on the example
 
 test: $(VENV)/.dev ## install what the tests need and run them all (ARGS="tests/docs -x" runs some)
 	@exec $(BIN)/python -m pytest $(ARGS)
+
+kafka: $(VENV)/.kafka ## install what `make test` needs to run a real Kafka broker too (with Java 17 and Maven)
 
 check: $(VENV)/.dev ## formatting, lint, types, import contracts, and that the documentation is true
 	$(BIN)/ruff format --check .
@@ -74,6 +76,9 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
 $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 	$(call installed,requirements/dev.txt)
 	@touch $(VENV)/.run
+
+$(VENV)/.kafka: requirements/kafka.txt pyproject.toml | $(VENV)/.dev
+	$(call installed,requirements/kafka.txt)
 
 $(VENV)/.train: requirements/train.txt pyproject.toml | $(VENV)/bin/python
 	$(call installed,requirements/train.txt)

@@ -5,9 +5,11 @@ set -eu
 uv=${1:-uv}
 cd "$(dirname "$0")/.."
 resolve() {
-    "$uv" pip compile pyproject.toml requirements/build.in "$@" --quiet --universal --python-version 3.11 --fork-strategy fewest \
+    "$uv" pip compile pyproject.toml requirements/build.in --constraint requirements/constraints.in "$@" --quiet --universal --python-version 3.11 --fork-strategy fewest \
         --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links
 }
 resolve --output-file requirements/run.txt
 resolve --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
+# What the broker's tests need beside dev.txt.
+resolve --extra kafka --extra sinks --constraint requirements/dev.txt --output-file requirements/kafka.txt
 resolve --extra train --constraint requirements/run.txt --output-file requirements/train.txt

@@ -18,6 +18,15 @@ from frontdesk.store.embedded import Embedded
 from frontdesk.store.store import Store, TenantStore
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What needs a broker is never left out in silence."""
+    left = [r for r in terminalreporter.stats.get("skipped", []) if "kafka" in r.nodeid]
+    if left:
+        terminalreporter.section("KAFKA TESTS SKIPPED", red=True, bold=True)
+        for reason in sorted({str(r.longrepr[2] if isinstance(r.longrepr, tuple) else r.longrepr) for r in left}):
+            terminalreporter.write_line(reason)
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests reach this machine only. Session fixtures (model downloads) are made before this holds."""

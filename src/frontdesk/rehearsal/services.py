@@ -260,7 +260,8 @@ def quix_sinks(*, influx: str, influx_token: str, influx_database: str, redis: s
             found.append(
                 InfluxDB3Sink(
                     token=influx_token, host=influx, organization_id="", database=influx_database, measurement="conversations",
-                    tags_keys=["role", "run"], fields_keys=["conversation", "text", "label", "score", "mean"], allow_missing_fields=True,
+                    # Points of one moment with the same tags are one point to InfluxDB: the conversation keeps them apart.
+                    tags_keys=["role", "run", "conversation"], fields_keys=["id", "text", "label", "score", "mean"], allow_missing_fields=True,
                 )
             )  # fmt: skip
         if redis:
@@ -276,7 +277,7 @@ def quix_sinks(*, influx: str, influx_token: str, influx_database: str, redis: s
                 )
             )  # fmt: skip
     except ImportError as why:
-        raise BadInput(f"this sink needs a package more: pip install 'quixstreams[influxdb3,redis]' ({why.name})") from None
+        raise BadInput(f"this sink needs a package more: pip install 'frontdesk[sinks]' ({why.name})") from None
     return found
 
 
