@@ -26,7 +26,7 @@ class Influx:
     """What was written: database to points. `busy` answers 429 to so many writes first."""
 
     url: str = ""
-    token: str = "t0k3n"  # noqa: S105
+    token: str = "t0k3n"
     busy: int = 0
     points: dict[str, dict[Any, dict[str, Any]]] = field(default_factory=dict)
     writes: int = 0
