@@ -137,3 +137,5 @@ def test_what_is_replayed_is_never_what_forgetting_is_measured_on() -> None:
     assert known.questions
     assert known.texts
     assert not {folded(q) for q in known.questions} & {folded(q) for q in known.tested}
+    assert known.passages
+    assert not {folded(t) for t in known.passages} & {folded(t) for t in known.texts}

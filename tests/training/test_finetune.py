@@ -93,6 +93,80 @@ def test_quick_layers_give_pefts_gradients(base: Path, monkeypatch: pytest.Monke
     assert torch.allclose(quick, gradient(), atol=1e-4, rtol=1e-3)
 
 
+def test_layers_that_do_not_learn_are_worked_out_once_and_change_nothing(base: Path) -> None:
+    def gradient(keep: bool) -> torch.Tensor:
+        one = learner(base, layers=1)
+        rows = pack(one.encode(SAMPLES[:6], 512), row=200)
+        assert not keep or one.keep(rows)
+        one.put(one.vector() + 0.01 * torch.randn(one.trainable, generator=torch.Generator().manual_seed(1)))
+        for _ in range(2):
+            for group in one.groups(rows):
+                one.learning_sums(group)[0].backward()
+        return one.gradient()
+
+    assert torch.allclose(gradient(True), gradient(False), atol=1e-4, rtol=1e-3)
+
+
+def test_among_all_tokens_the_narrowed_loss_is_the_whole_one_and_among_few_it_is_less(base: Path) -> None:
+    one = learner(base)
+    encoded = one.encode(SAMPLES[:4], 512)
+    group = pack(encoded, row=4096)
+    whole = float(one.sums(group)[0])
+    one.narrow(encoded, len(one.tokenizer) - 1)
+    assert float(one.learning_sums(group)[0]) == pytest.approx(whole, rel=1e-2)
+    one.narrow(encoded, 3)
+    assert float(one.learning_sums(group)[0]) < 0.9 * whole
+    assert float(one.sums(group)[0]) == pytest.approx(whole)
+
+
+def test_a_run_whose_upper_layers_learn_can_be_cut_off_and_exports_those_alone(base: Path, tmp_path: Path) -> None:
+    upper = dataclasses.replace(FEW, layers=1, commonest=50, per_group=1)
+    run(base, tmp_path / "whole", upper)
+    asked = iter([False] * 2 + [True])
+    assert run(base, tmp_path / "parts", upper, stop=lambda: next(asked)).ended == "stopped"
+    run(base, tmp_path / "parts", upper)
+    assert same(tmp_path / "whole", tmp_path / "parts")
+    assert {name.split(".layers.")[1][0] for name in weights(tmp_path / "whole")} == {"1"}
+
+
+def test_an_anchor_holds_the_model_to_what_the_base_expects(base: Path, tmp_path: Path) -> None:
+    anchor = Sample(pieces=(("The harbour lay quiet in the morning, and a dog began to bark.", True),), group="anchor", anchor=True)
+    moved = {}
+    for name, samples in (("without", SAMPLES), ("with", [*SAMPLES, *[anchor] * 8])):
+        outcome = fine_tune(base=base, samples=samples, held_out=SAMPLES[:4], parameters=FEW, out=tmp_path / name)
+        assert outcome.epochs[-1].held_out_loss < outcome.epochs[0].held_out_loss
+        tuned = learner(base, adapter=outcome.adapter)
+        rows = pack(tuned.encode([anchor], 512), row=200)
+        tuned.keep(rows)
+        moved[name] = float(tuned.learning_sums(rows)[0])
+    assert moved["with"] < 0.5 * moved["without"]
+
+
+def test_an_untrained_model_has_nothing_to_lose_by_an_anchor(base: Path) -> None:
+    one = learner(base, layers=1)
+    anchors = [Sample(pieces=((f"The harbour lay quiet, boat {n}.", True),), anchor=True) for n in range(3)]
+    rows = pack(one.encode([*SAMPLES[:2], *anchors], 512), row=200)
+    one.keep(rows)
+    groups = list(one.groups(rows))
+    assert [group[0].anchor for group in groups] == [False, True]
+    loss, learnt = one.learning_sums(groups[1])
+    assert (abs(float(loss)) < 1e-3, learnt) == (True, 0)
+
+
+def test_a_hastened_second_matrix_moves_farther_from_the_same_start(base: Path, tmp_path: Path) -> None:
+    moved = {}
+    for times in (1.0, 8.0):
+        first = dataclasses.replace(FEW, epochs=1, second_rate=times, weight_decay=0.0)
+        run(base, tmp_path / str(times), first)
+        moved[times] = sum(float(w.norm()) for name, w in weights(tmp_path / str(times)).items() if "lora_B" in name)
+    assert moved[8.0] > 3 * moved[1.0]
+
+
+def test_more_layers_than_there_are_are_refused(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="`layers` is 3, the model has 2"):
+        run(base, tmp_path, dataclasses.replace(FEW, layers=3))
+
+
 def test_a_stopped_and_resumed_run_ends_with_the_same_weights(base: Path, tmp_path: Path) -> None:
     run(base, tmp_path / "whole")
     asked = iter([False] * 6 + [True])

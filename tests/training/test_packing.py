@@ -64,3 +64,16 @@ def test_wordings_of_a_fact_take_turns_over_the_epochs() -> None:
     seen = [sorted(i for step in plan(samples, seed=0, epoch=e, batch=5, per_group=1).steps for i in step) for e in range(1, 5)]
     assert all(sorted(i // 4 for i in epoch) == [0, 1, 2] for epoch in seen)
     assert sorted(i for epoch in seen for i in epoch) == list(range(12))
+
+
+def test_anchors_are_spread_over_the_steps_and_lie_in_rows_of_their_own() -> None:
+    taught = [Sample(pieces=((f"You are a helpful bot. Question {n}?", False), ("Answer", True)), group=f"g{n}") for n in range(6)]
+    anchors = [Sample(pieces=((f"plain words {n}", False), (" go on", True)), group=f"a{n}", anchor=True) for n in range(2)]
+    samples = encode([*taught, *anchors], letters, length=100)
+    assert all(samples[-1].learnt)
+    steps = plan(samples, seed=0, epoch=1, batch=2).steps
+    assert [sum(not samples[i].anchor for i in step) for step in steps] == [2, 2, 2]
+    assert sorted(sum(samples[i].anchor for i in step) for step in steps) == [0, 1, 1]
+    rows = pack(samples, row=500)
+    assert [(row.anchor, len(row.parts)) for row in rows] == [(False, 6), (True, 2)]
+    assert rows[0].shared == len("You are a helpful bot. Question ")

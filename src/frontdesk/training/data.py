@@ -36,7 +36,7 @@ class Example:
     facts: tuple[str, ...] = ()
     split: str = "train"
     origin: str = ""
-    """Where it came from: `faq`, `rules`, `hand`, `model:NAME`, `conversation:ID`, `dataset:NAME`, `replay`."""
+    """Where it came from: `faq`, `rules`, `hand`, `model:NAME`, `conversation:ID`, `dataset:NAME`."""
 
     @property
     def question(self) -> str:
@@ -237,7 +237,7 @@ def report(examples: Sequence[Example]) -> Report:
     told: Counter[tuple[str, str]] = Counter()
     splits: dict[tuple[str, str], set[str]] = {}
     groups: dict[str, Example] = {}
-    for e in (e for e in examples if e.origin != "replay"):
+    for e in examples:
         words = folded(" ".join(m["content"] for m in e.messages[:-1]))
         asked.setdefault(words, set()).add(folded(e.answer))
         told[words, folded(e.answer)] += 1
@@ -270,15 +270,18 @@ class General:
     """Plain English that has nothing to do with any tenant: what a model must not forget."""
 
     questions: tuple[str, ...] = field(default=())
+    passages: tuple[str, ...] = field(default=())
     tested: tuple[str, ...] = field(default=())
     texts: tuple[str, ...] = field(default=())
 
 
 def general() -> General:
-    """The questions (some for replay, others only for testing) and texts that come with the program."""
+    """Questions and texts that come with the program: `questions` and `passages` for replay, the others only for testing."""
     from importlib import resources
 
     import yaml
 
     rows = yaml.safe_load((resources.files("frontdesk.training") / "general.yaml").read_text(encoding="utf-8"))
-    return General(questions=tuple(rows["replay"]), tested=tuple(rows["tested"]), texts=tuple(rows["texts"]))
+    return General(
+        questions=tuple(rows["replay"]), passages=tuple(rows["passages"]), tested=tuple(rows["tested"]), texts=tuple(rows["texts"])
+    )

@@ -113,7 +113,7 @@ class Judge:
         forgotten = self.forgetting()
         sides = [_side("base model", probe, base), _side("tuned", held, tuned), _side("tuned, without the prefix", probe, plain)]
         if self._embedder is not None and self._originals:
-            alone, both = await self._with_retrieval(held, tuned)
+            alone, both = await self.with_retrieval(held, tuned)
             sides += [_side("retrieval alone", held, alone), _side("tuned + retrieval", held, both)]
         by_name = {s.name: s for s in sides}
         seen_recall = recall([e.facts for e in learnt], seen)[0]
@@ -163,23 +163,22 @@ class Judge:
 
     def forgetting(self) -> dict[str, float]:
         """Perplexity on plain English beside the base's (1: nothing lost), and how often the tuned model would go on as the base does."""
-        known = general()
-        texts = [Sample(pieces=((text, True),)) for text in known.texts]
-        tuned_loss, _ = self._learner.losses(texts)
-        asked = [self._template.prompt(({"role": "user", "content": q},)) for q in known.tested]
+        asked = [self._template.prompt(({"role": "user", "content": q},)) for q in general().tested]
         with self._learner.untrained():
-            base_loss, _ = self._learner.losses(texts)
             answers = self._learner.reply(asked, tokens=48)
         own = [Sample(pieces=((q, False), (a, True))) for q, a in zip(asked, answers, strict=True) if a]
         _, agreement = self._learner.losses(own)
         with self._learner.untrained():
             _, itself = self._learner.losses(own)
-        return {
-            "perplexity_base": math.exp(base_loss),
-            "perplexity_tuned": math.exp(tuned_loss),
-            "perplexity_ratio": math.exp(tuned_loss - base_loss),
-            "agreement": agreement / itself if itself else math.nan,
-        }
+        return {**self.perplexity(), "agreement": agreement / itself if itself else math.nan}
+
+    def perplexity(self) -> dict[str, float]:
+        """On plain English, of the base and of the tuned model, and the second over the first."""
+        texts = [Sample(pieces=((text, True),)) for text in general().texts]
+        tuned, _ = self._learner.losses(texts)
+        with self._learner.untrained():
+            base, _ = self._learner.losses(texts)
+        return {"perplexity_base": math.exp(base), "perplexity_tuned": math.exp(tuned), "perplexity_ratio": math.exp(tuned - base)}
 
     def _replies(self, examples: Sequence[Example], *, prefixed: bool = True, voice: Voice | None = None) -> list[str]:
         prompts = []
@@ -189,7 +188,7 @@ class Judge:
         longest = max((len(self._learner.tokenise(e.answer)) for e in examples), default=0)
         return self._learner.reply(prompts, tokens=min(256, longest + 8))
 
-    async def _with_retrieval(self, held: Sequence[Example], tuned: Sequence[str]) -> tuple[list[str], list[str]]:
+    async def with_retrieval(self, held: Sequence[Example], tuned: Sequence[str]) -> tuple[list[str], list[str]]:
         """Answers of the nearest FAQ question, and of the one among the nearest that the tuned model's reply bears out."""
         assert self._embedder is not None  # noqa: S101 - asked before
         before = self._voice.prefix.format(company=self._voice.company)

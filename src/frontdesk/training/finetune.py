@@ -16,7 +16,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,10 +39,16 @@ class Parameters:
     """`lora`, or `full`: every weight."""
     epochs: int = 8
     rate: float = 1e-3
+    second_rate: float = 1.0
+    """How many times faster the second matrix of each low-rank update learns."""
     batch: int = 16
     """Samples per step."""
     rank: int = 16
     alpha: int = 32
+    layers: int = 0
+    """So many layers at the top learn, and what the others make of a sample is worked out once; 0: all learn (LoRA only)."""
+    commonest: int = 0
+    """While learning, a token is weighed against all that are taught and so many of the commonest; 0: the whole vocabulary (LoRA only)."""
     dropout: float = 0.0
     weight_decay: float = 0.01
     warmup: float = 0.05
@@ -105,6 +111,8 @@ class Outcome:
     """Trained tokens; a shared beginning counts for each sample."""
     seconds: float
     """Of training steps alone."""
+    processor_seconds: float
+    """What the processors worked in that time: on a busy machine the wall clock says little."""
     ended: str
     """`done`, `target`, `patience` or `stopped`."""
     dtype: str
@@ -125,6 +133,7 @@ class _State:
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    processor_seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
@@ -165,6 +174,7 @@ def fine_tune(
         dtype=parameters.dtype,
         device=workers.device(parameters.device),
         seed=parameters.seed,
+        layers=parameters.layers,
     )
     run = _Run(learner, workers, parameters, out, learner.encode(samples, parameters.length), held_out)
     try:
@@ -183,10 +193,12 @@ def check(parameters: Parameters) -> None:
     wrong = {
         "method": p.method not in ("lora", "full") and "lora or full",
         "dtype": p.dtype not in ("auto", "bfloat16", "float32") and "auto, bfloat16 or float32",
+        "second_rate": not 0 < p.second_rate <= 100 and "above 0 and at most 100",
         "rate": not 0 < p.rate < 1 and "above 0 and below 1",
         "dropout": not 0 <= p.dropout < 1 and "from 0 to below 1",
         "warmup": not 0 <= p.warmup < 1 and "from 0 to below 1",
         **{name: getattr(p, name) < 1 and "1 or more" for name in ("epochs", "batch", "rank", "alpha", "length", "row", "patience")},
+        **{name: getattr(p, name) < 0 and "0 or more" for name in ("layers", "commonest")},
     }
     for name, range_ in wrong.items():
         if range_:
@@ -202,10 +214,15 @@ class _Run:
         self.learner, self.workers, self.parameters, self.out = learner, workers, parameters, out
         self.samples, self.held = samples, held
         self.state = _State()
+        learner.hasten(parameters.second_rate)
         self.master = torch.nn.Parameter(learner.vector())
         self.optimiser = torch.optim.AdamW([self.master], lr=parameters.rate, weight_decay=parameters.weight_decay, fused=True)
         first = plan(samples, seed=parameters.seed, epoch=1, batch=parameters.batch, per_group=parameters.per_group)
         self.steps = len(first.steps) * parameters.epochs
+        if parameters.commonest:
+            learner.narrow(samples, parameters.commonest)
+        if parameters.layers or any(s.anchor for s in samples):
+            learner.keep(row for chosen in self._to_come() for row in pack(chosen, row=parameters.row))
         out.mkdir(parents=True, exist_ok=True)
         self._restore()
 
@@ -235,20 +252,28 @@ class _Run:
             self._end_epoch(on_epoch)
         return self._outcome(state.ended or "done")
 
+    def _to_come(self) -> Iterator[list[Encoded]]:
+        """The samples of every step of the whole run."""
+        p = self.parameters
+        for epoch in range(1, p.epochs + 1):
+            for chosen in plan(self.samples, seed=p.seed, epoch=epoch, batch=p.batch, per_group=p.per_group).steps:
+                yield [self.samples[i] for i in chosen]
+
     def _step(self, chosen: Sequence[Encoded]) -> None:
         import torch
 
         state, parameters = self.state, self.parameters
-        begun = time.perf_counter()
+        begun, worked = time.perf_counter(), time.process_time()
         self.learner.model.train()
         if parameters.dropout:
             torch.manual_seed(parameters.seed * 1_000_003 + state.step)
         rows = self.workers.share(pack(chosen, row=parameters.row))
         total, count = 0.0, 0
         for group in self.learner.groups(rows):
-            loss, _, learnt = self.learner.sums(group)
+            loss, learnt = self.learner.learning_sums(group)
             loss.backward()  # type: ignore[no-untyped-call]
-            total, count = total + float(loss.detach()), count + learnt
+            if learnt:
+                total, count = total + float(loss.detach()), count + learnt
         gradient, total, count = self.workers.sum(self.learner.gradient(), total, count)
         mean = total / count
         if not math.isfinite(mean):
@@ -269,6 +294,7 @@ class _Run:
         state.tokens += sum(len(s.tokens) for s in chosen)
         state.losses.append(mean)
         state.seconds += time.perf_counter() - begun
+        state.processor_seconds += time.process_time() - worked
 
     def _end_epoch(self, on_epoch: Callable[[Learner, Epoch], float | None]) -> None:
         """Evaluate, keep the best, save; decide whether the run ends here."""
@@ -364,6 +390,7 @@ class _Run:
             steps=state.step,
             tokens=state.tokens,
             seconds=state.seconds,
+            processor_seconds=state.processor_seconds,
             ended=ended,
             dtype=str(self.learner.dtype).removeprefix("torch."),
             trainable=self.learner.trainable,

@@ -1,25 +1,31 @@
 """A model that learns: its weights, the few of them that change as one vector, losses on packed rows, and greedy replies.
 
-Only this module and the loop in `finetune.py` hold tensors. Refuses nothing; what cannot be trained was refused before.
+Only this module, `frozen.py` and the loop in `finetune.py` hold tensors. What cannot be trained was refused before, but for more layers than
+there are.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
+from torch.nn import Linear, functional
 
+from frontdesk.errors import BadInput
+from frontdesk.training.frozen import Frozen
 from frontdesk.training.lowrank import quicken
+from frontdesk.training.memory import KEPT
 from frontdesk.training.packing import Encoded, Row, Sample, encode, pack
 
 MICRO_TOKENS = 384
 """Tokens per forward pass and thread: what the caches of a CPU like (measured: 207 tokens/s against 167 with 2048)."""
 GPU_TOKENS = 16384
+ANCHOR = 2.0
+"""Weight of an anchor's tokens beside taught ones."""
 REPLIES = 48
 """Replies generated at once."""
 
@@ -38,8 +44,10 @@ class Learner:
         dtype: str,
         device: str,
         seed: int,
+        layers: int = 0,
         adapter: Path | None = None,
     ) -> None:
+        """`layers`: so many at the top learn, 0: all. Raises BadInput when the model has fewer."""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.base = base
@@ -49,20 +57,38 @@ class Learner:
         model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=self.dtype, attn_implementation="sdpa").to(self.device)
         torch.manual_seed(seed)
         self.method = method
+        count = int(model.config.num_hidden_layers)
+        if layers > count:
+            raise BadInput(f"`layers` is {layers}, the model has {count}: name fewer, or 0 for all of them")
+        self.first = count - layers if layers and method == "lora" else 0
         self.model: Any = self._adapted(model, rank, alpha, dropout, adapter) if method == "lora" else model
         if method == "none" or adapter is not None:
             self.model.requires_grad_(False)
-        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        learning = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        self.parameters = [p for _, p in learning]
+        self._stretched = [1.0] * len(learning)
+        self._second = [".lora_B." in name for name, _ in learning]
         self.trainable = sum(p.numel() for p in self.parameters)
         self._inner: Any = (self.model.get_base_model() if method == "lora" else self.model).get_decoder()
         self._head: Any = (self.model.get_base_model() if method == "lora" else self.model).get_output_embeddings()
+        self._frozen: Frozen | None = None
+        self._untaught: Frozen | None = None
+        self._among: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def _adapted(self, model: Any, rank: int, alpha: int, dropout: float, adapter: Path | None) -> Any:
         from peft import LoraConfig, PeftModel, get_peft_model
 
         if adapter is not None:
             return PeftModel.from_pretrained(model, adapter, autocast_adapter_dtype=False)
-        config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules="all-linear", bias="none", task_type="CAUSAL_LM")
+        config = LoraConfig(
+            r=rank,
+            lora_alpha=alpha,
+            lora_dropout=dropout,
+            target_modules=_linear(model),
+            layers_to_transform=list(range(self.first, int(model.config.num_hidden_layers))) if self.first else None,
+            bias="none",
+            task_type="CAUSAL_LM",
+        )
         adapted: Any = get_peft_model(model, config, autocast_adapter_dtype=False)
         for parameter in adapted.parameters():
             if parameter.requires_grad:
@@ -72,13 +98,23 @@ class Learner:
 
     # --- the weights that change, as one vector of 32-bit numbers ---
 
+    def hasten(self, times: float) -> None:
+        """Let the second matrix of each update, which starts at zero, learn so many times faster (LoRA+, Hayou et al. 2024).
+
+        The vector holds it divided by that: an optimiser that takes steps of one size for all numbers then moves it farther.
+        """
+        self._stretched = [times if second else 1.0 for second in self._second]
+
     def vector(self) -> torch.Tensor:
         """A copy of the weights in training."""
-        return torch.cat([p.detach().float().reshape(-1) for p in self.parameters])
+        return torch.cat([(p.detach().float() / by).reshape(-1) for p, by in zip(self.parameters, self._stretched, strict=True)])
 
     def gradient(self) -> torch.Tensor:
         """The gradient in the same order; the parameters' own are cleared."""
-        parts = [torch.zeros(p.numel(), device=self.device) if p.grad is None else p.grad.float().reshape(-1) for p in self.parameters]
+        parts = [
+            torch.zeros(p.numel(), device=self.device) if p.grad is None else (p.grad.float() * by).reshape(-1)
+            for p, by in zip(self.parameters, self._stretched, strict=True)
+        ]
         for parameter in self.parameters:
             parameter.grad = None
         return torch.cat(parts)
@@ -87,8 +123,8 @@ class Learner:
         """Set the weights in training, rounded to the model's own type."""
         start = 0
         with torch.no_grad():
-            for parameter in self.parameters:
-                parameter.copy_(vector[start : start + parameter.numel()].view_as(parameter))
+            for parameter, by in zip(self.parameters, self._stretched, strict=True):
+                parameter.copy_(vector[start : start + parameter.numel()].view_as(parameter) * by)
                 start += parameter.numel()
 
     def save(self, folder: Path) -> None:
@@ -107,25 +143,102 @@ class Learner:
         """Tokens of samples (see packing.encode)."""
         return encode(samples, self.tokenise, length=length)
 
+    def keep(self, rows: Iterable[Row]) -> bool:
+        """Work out once per sample what never changes; `rows`: as the run will see them, in order.
+
+        That is what the base model makes of anchors and, when only upper layers learn, what the others make of every sample. False when
+        the second is too much to keep, or the model is built in another way than this knows.
+        """
+        coming = list(rows)
+        self._untaught = Frozen(self._base_states, (row for row in coming if row.anchor))
+        if not self.first or not all(hasattr(self._inner, part) for part in ("layers", "rotary_emb", "norm", "embed_tokens")):
+            return False
+        frozen = Frozen(self._below, coming)
+        fits = frozen.tokens * self.hidden * self.dtype.itemsize <= KEPT
+        self._frozen = frozen if fits else None
+        return fits
+
+    def narrow(self, samples: Sequence[Encoded], commonest: int) -> None:
+        """While learning, weigh a token against those that any sample teaches and the `commonest` of the vocabulary only.
+
+        The vocabulary's other tokens cost as much as several layers, and the base model thinks little of them anyway. Byte-pair
+        vocabularies are numbered by how common their tokens were.
+        """
+        if self.method != "lora" or commonest >= len(self._head.weight):
+            return
+        taught = {token for s in samples for token, learnt in zip(s.tokens, s.learnt, strict=True) if learnt}
+        chosen = torch.tensor(sorted(taught | set(range(commonest))), device=self.device)
+        place = torch.zeros(len(self._head.weight), dtype=torch.long, device=self.device)
+        place[chosen] = torch.arange(len(chosen), device=self.device)
+        self._among = place, self._head.weight.detach()[chosen].contiguous()
+
+    def learning_sums(self, rows: Sequence[Row]) -> tuple[torch.Tensor, int]:
+        """(loss to learn from, with its graph; learnt tokens) of one group of rows, with what `keep` and `narrow` spare.
+
+        Of anchors, the loss is the divergence from what the base model expects, and no token is learnt.
+        """
+        chosen, wanted = self._expecting(rows, self._states(rows, self._frozen))
+        if rows[0].anchor:
+            assert self._untaught is not None  # noqa: S101 - whoever has anchors has called `keep`
+            before, _ = self._expecting(rows, self._untaught.of(rows))
+            was, now = (self._logits(states, narrowed=True).float().log_softmax(-1) for states in (before, chosen))
+            return ANCHOR * functional.kl_div(now, was, log_target=True, reduction="sum"), 0
+        logits = self._logits(chosen, narrowed=True)
+        place = wanted if self._among is None else self._among[0][wanted]
+        return functional.cross_entropy(logits.float(), place, reduction="sum"), len(wanted)
+
     def sums(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, int]:
         """(sum of losses with its graph, right guesses, learnt tokens) of one group of rows."""
-        inputs, positions, mask = self._tensors(rows)
-        states = self._inner(input_ids=inputs, position_ids=positions, attention_mask=mask, use_cache=False).last_hidden_state
-        places = [(b, t) for b, row in enumerate(rows) for t in _targets(row)]
-        at = torch.tensor(places, device=self.device)
-        wanted = inputs[at[:, 0], at[:, 1]]
-        logits = self._head(states[at[:, 0], at[:, 1] - 1])
+        chosen, wanted = self._expecting(rows, self._states(rows, None))
+        logits = self._logits(chosen, narrowed=False)
         loss = functional.cross_entropy(logits.float(), wanted, reduction="sum")
         with torch.no_grad():
             right = (logits.argmax(-1) == wanted).sum()
-        return loss, right, len(places)
+        return loss, right, len(wanted)
+
+    def _states(self, rows: Sequence[Row], frozen: Frozen | None) -> torch.Tensor:
+        """(rows, longest, hidden): the last states."""
+        inputs, positions, mask = self._tensors(rows)
+        if frozen is None:
+            found: torch.Tensor = self._inner(
+                input_ids=inputs, position_ids=positions, attention_mask=mask, use_cache=False
+            ).last_hidden_state
+            return found
+        states: torch.Tensor = self._inner.norm(self._through(frozen.of(rows), positions, mask, slice(self.first, None)))
+        return states
+
+    def _expecting(self, rows: Sequence[Row], states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The states from which a target is predicted, and the targets."""
+        at = torch.tensor([(b, t - 1) for b, row in enumerate(rows) for t in _targets(row)], device=self.device)
+        wanted = torch.tensor([row.tokens[t] for row in rows for t in _targets(row)], device=self.device)
+        return states[at[:, 0], at[:, 1]], wanted
+
+    def _logits(self, states: torch.Tensor, *, narrowed: bool) -> torch.Tensor:
+        logits: torch.Tensor = functional.linear(states, self._among[1]) if narrowed and self._among is not None else self._head(states)
+        return logits
+
+    def _base_states(self, row: Row) -> torch.Tensor:
+        with self.untrained():
+            return self._states([row], None)[0]
+
+    def _below(self, row: Row) -> torch.Tensor:
+        """(tokens, hidden): what the first layer that learns is given."""
+        inputs, positions, mask = self._tensors([row])
+        states: torch.Tensor = self._through(self._inner.embed_tokens(inputs), positions, mask, slice(0, self.first))[0]
+        return states
+
+    def _through(self, states: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, which: slice) -> torch.Tensor:
+        turned = self._inner.rotary_emb(states, positions)
+        for layer in self._inner.layers[which]:
+            states = layer(states, attention_mask=mask, position_ids=positions, position_embeddings=turned)
+        return states
 
     def groups(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        """Rows that go through the model together, longest first."""
+        """Rows that go through the model together, longest first; anchors apart."""
         limit = GPU_TOKENS if self.device.type == "cuda" else MICRO_TOKENS * torch.get_num_threads()
         group: list[Row] = []
-        for row in sorted(rows, key=lambda r: -len(r.tokens)):
-            if group and len(group[0].tokens) * (len(group) + 1) > limit:
+        for row in sorted(rows, key=lambda r: (r.anchor, -len(r.tokens))):
+            if group and (row.anchor is not group[0].anchor or len(group[0].tokens) * (len(group) + 1) > limit):
                 yield group
                 group = []
             group.append(row)
@@ -223,6 +336,12 @@ class Learner:
 def _targets(row: Row) -> list[int]:
     starts = {start for start, _ in row.parts}
     return [t for t in range(1, len(row.tokens)) if row.learnt[t] and t not in starts]
+
+
+def _linear(model: Any) -> list[str]:
+    """The names of the linear layers within the blocks: PEFT takes its own "all-linear" for whole models only."""
+    head = model.get_output_embeddings()
+    return sorted({name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, Linear) and module is not head})
 
 
 def fastest_dtype(device: torch.device) -> str:

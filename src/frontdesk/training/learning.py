@@ -1,4 +1,4 @@
-"""Examples as the model's own chat template writes them: samples to learn from, prompts to answer, and the base model's own answers to replay.
+"""Examples as the model's own chat template writes them: samples to learn from, prompts to answer, and anchors against forgetting.
 
 Training and serving must put the same text before the model; both therefore take it from the template that came with the base.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from frontdesk.errors import BadInput
-from frontdesk.training.data import Example
+from frontdesk.training.data import Example, general
 from frontdesk.training.packing import Sample
 
 Messages = Sequence[Mapping[str, str]]
@@ -61,24 +61,32 @@ class Template:
         return [self.sample(e) for e in examples]
 
 
-def replay(base: Path, questions: Sequence[str], *, dtype: str, device: str = "auto", cache: Path | None = None) -> list[Example]:
-    """The untrained model's own answers to general questions; kept beside the base, since they never change."""
+def anchors(base: Path, count: int, *, dtype: str, device: str = "auto", cache: Path | None = None) -> list[Sample]:
+    """So many general texts at most of which the model is to think what it thought: passages, and questions with the base model's answers.
+
+    The answers are kept beside the base, since they never change.
+    """
     from frontdesk.training.learner import Learner
 
-    key = hashlib.sha256(json.dumps(list(questions)).encode()).hexdigest()[:16]
+    known = general()
+    passages = [Sample(pieces=((text, True),), group=f"anchor:passage:{n}", anchor=True) for n, text in enumerate(known.passages[:count])]
+    questions = known.questions[: count - len(passages)]
+    if not questions:
+        return passages
+    key = hashlib.sha256(json.dumps(known.questions).encode()).hexdigest()[:16]
     kept = (cache or base) / f"replay-{key}.json"
     template = Template(base)
-    asked = [({"role": "user", "content": q},) for q in questions]
+    prompts = [template.prompt(({"role": "user", "content": q},)) for q in known.questions]
     if kept.is_file():
         answers = json.loads(kept.read_text(encoding="utf-8"))
     else:
         learner = Learner(base, method="none", rank=1, alpha=1, dropout=0.0, dtype=dtype, device=device, seed=0)
-        answers = learner.reply([template.prompt(m) for m in asked], tokens=80)
+        answers = learner.reply(prompts, tokens=80)
         part = kept.with_suffix(".part")
         part.write_text(json.dumps(answers, ensure_ascii=False), encoding="utf-8")
         part.rename(kept)
-    return [
-        Example(messages=(*m, {"role": "assistant", "content": a}), origin="replay", group=f"replay:{n}")
-        for n, (m, a) in enumerate(zip(asked, answers, strict=True))
-        if a
+    return passages + [
+        Sample(pieces=((prompts[n], False), (answers[n], True)), group=f"anchor:{n}", anchor=True)
+        for n in range(len(questions))
+        if answers[n]
     ]

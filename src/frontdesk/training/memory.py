@@ -12,6 +12,9 @@ import psutil
 from frontdesk.errors import TrainingFailed
 from frontdesk.training.finetune import Parameters
 
+KEPT = 2**30
+"""Bytes that what the frozen layers say of each sample may take; a run with more works it out every time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
@@ -41,12 +44,13 @@ def estimate(base: Path, parameters: Parameters, *, available: int | None = None
     kv = hidden * int(config.get("num_key_value_heads", heads)) // heads
     linear = layers * (2 * hidden * hidden + 2 * hidden * kv + 3 * hidden * inner)
     size = 2 if parameters.dtype == "bfloat16" else 4
-    adapter = layers * parameters.rank * (4 * hidden + 2 * (hidden + kv) + 3 * (hidden + inner))
+    learning = min(layers, parameters.layers or layers)
+    adapter = learning * parameters.rank * (4 * hidden + 2 * (hidden + kv) + 3 * (hidden + inner))
     trained = adapter if parameters.method == "lora" else linear + vocabulary * hidden
     micro = min(1024, parameters.batch * parameters.length)
     found = Estimate(
         weights=(linear + vocabulary * hidden) * size,
-        training=trained * (size * 2 + 16),
+        training=trained * (size * 2 + 16) + (KEPT if learning < layers else 0),
         activations=micro * layers * (14 * hidden + 4 * inner) * size + micro * vocabulary * 8,
         disk=trained * 40,
         available=int(psutil.virtual_memory().available) if available is None else available,

@@ -20,15 +20,18 @@ class Sample:
     pieces: tuple[tuple[str, bool], ...]
     group: str = ""
     """Samples of one group say the same thing in other words (see Parameters.per_group)."""
+    anchor: bool = False
+    """Nothing of it is taught: the model shall go on expecting of every token what the base model expects."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A sample as tokens; `learnt[i]`: token i is a target."""
+    """A sample as tokens; `learnt[i]`: token i is a target, in an anchor all are."""
 
     tokens: tuple[int, ...]
     learnt: tuple[bool, ...]
     group: str
+    anchor: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Row:
     learnt: tuple[bool, ...]
     shared: int
     parts: tuple[tuple[int, int], ...]
+    anchor: bool = False
+    """A row holds anchors only, or none."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def encode(samples: Sequence[Sample], tokenise: Tokenise, *, length: int) -> lis
             if (piece := known.get(text)) is None:
                 piece = known.setdefault(text, tokenise(text))
             tokens += piece
-            learnt += [wanted] * len(piece)
+            learnt += [wanted or sample.anchor] * len(piece)
         beginning = " ".join("".join(text for text, _ in sample.pieces[-2:]).split())[:80]
         if len(tokens) > length:
             raise BadInput(
@@ -67,12 +72,15 @@ def encode(samples: Sequence[Sample], tokenise: Tokenise, *, length: int) -> lis
             )
         if not any(learnt[1:]):
             raise BadInput(f"nothing is learnt from sample {number}: give it an answer ({beginning!r})")
-        found.append(Encoded(tuple(tokens), tuple(learnt), sample.group))
+        found.append(Encoded(tuple(tokens), tuple(learnt), sample.group, sample.anchor))
     return found
 
 
 def plan(samples: Sequence[Encoded], *, seed: int, epoch: int, batch: int, per_group: int = 0) -> Plan:
-    """The order of one epoch, from (seed, epoch) alone. With `per_group`, so many of each group, other ones in the next epoch."""
+    """The order of one epoch, from (seed, epoch) alone. With `per_group`, so many of each group, other ones in the next epoch.
+
+    Anchors are spread evenly over the steps and add to them.
+    """
     chosen = list(range(len(samples)))
     if per_group:
         groups: dict[str, list[int]] = {}
@@ -80,7 +88,12 @@ def plan(samples: Sequence[Encoded], *, seed: int, epoch: int, batch: int, per_g
             groups.setdefault(sample.group or f"#{index}", []).append(index)
         chosen = [i for name, members in groups.items() for i in _turn(members, name, seed, epoch, per_group)]
     random.Random(f"{seed}/{epoch}").shuffle(chosen)  # noqa: S311 - an order of samples
-    return Plan(tuple(tuple(chosen[i : i + batch]) for i in range(0, len(chosen), batch)))
+    taught = [i for i in chosen if not samples[i].anchor]
+    steps = [taught[i : i + batch] for i in range(0, len(taught), batch)]
+    anchors = [i for i in chosen if samples[i].anchor]
+    for place, index in enumerate(anchors):
+        steps[place * len(steps) // len(anchors)].append(index)
+    return Plan(tuple(map(tuple, steps)))
 
 
 def _turn(members: list[int], name: str, seed: int, epoch: int, count: int) -> list[int]:
@@ -92,6 +105,10 @@ def _turn(members: list[int], name: str, seed: int, epoch: int, count: int) -> l
 
 def pack(samples: Sequence[Encoded], *, row: int) -> list[Row]:
     """The samples of one step in as few rows of about `row` tokens as first-fit by falling length finds."""
+    return [r for anchor in (False, True) for r in _packed([s for s in samples if s.anchor is anchor], row)]
+
+
+def _packed(samples: Sequence[Encoded], row: int) -> list[Row]:
     shared = _shared(samples)
     bins: list[list[Encoded]] = []
     room: list[int] = []
@@ -115,7 +132,7 @@ def _row(members: Sequence[Encoded], shared: int) -> Row:
         parts.append((len(tokens), len(tokens) + len(sample.tokens) - shared))
         tokens += sample.tokens[shared:]
         learnt += sample.learnt[shared:]
-    return Row(tuple(tokens), tuple(learnt), shared, tuple(parts))
+    return Row(tuple(tokens), tuple(learnt), shared, tuple(parts), members[0].anchor)
 
 
 def _shared(samples: Sequence[Encoded]) -> int:

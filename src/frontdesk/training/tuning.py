@@ -18,19 +18,22 @@ from frontdesk.models import registry
 from frontdesk.models.embedder import MiniLM
 from frontdesk.training import curves, preparing
 from frontdesk.training.bases import base_folder, source_digest
-from frontdesk.training.data import Example, Voice, general
+from frontdesk.training.data import Example, Voice
 from frontdesk.training.evaluating import Evaluation, Judge, energy
 from frontdesk.training.facts import recall
 from frontdesk.training.finetune import Epoch, Outcome, Step, fine_tune
 from frontdesk.training.memory import Estimate, estimate, require_disk
+from frontdesk.training.packing import Sample
 from frontdesk.training.worker import Desk, Stopped
 
 if TYPE_CHECKING:
     from frontdesk.training.learner import Learner
 
-PROBES = 40
-"""Questions asked after each epoch."""
-PROBE_LOSSES = 64
+PROBES = 24
+"""Questions asked after an epoch."""
+PROBE_LOSSES = 24
+WORTH_ASKING = 0.95
+"""Token accuracy from which on they are asked: below, an answer of fifty tokens holds a mistake nearly always, and asking takes time."""
 VERIFIED = 5
 """Prompts on which an export is compared with transformers."""
 
@@ -44,22 +47,22 @@ async def tune(desk: Desk) -> None:
     needed = estimate(base, run.parameters)
     require_disk(desk.folder, needed)
     desk.say(f"this run {needed}")
-    from frontdesk.training.learning import Template, replay
+    from frontdesk.training.learning import Template, anchors
     from frontdesk.training.workers import first
 
     template = Template(base)
     learnt = [e for e in examples if e.split == "train"]
+    held_fast: list[Sample] = []
     if run.data.replay:
         groups = len({e.group or e.question for e in learnt})
         count = max(1, round(run.data.replay * groups))
         desk.say("asking the base model what it must not forget")
-        questions = general().questions
-        learnt += replay(
-            base, [questions[i % len(questions)] for i in range(min(count, len(questions)))], dtype=_dtype(run.parameters.dtype)
-        )
+        held_fast = anchors(base, count, dtype=_dtype(run.parameters.dtype))
+        if run.parameters.method == "full":  # nothing of the base model is left to compare with: its answers are taught
+            held_fast = [dataclasses.replace(s, anchor=False) for s in held_fast]
     outcome = fine_tune(
         base=base,
-        samples=template.samples(learnt),
+        samples=[*template.samples(learnt), *held_fast],
         held_out=template.samples(_spread([e for e in examples if e.split == "tuning"], PROBE_LOSSES)),
         parameters=run.parameters,
         out=desk.folder,
@@ -81,7 +84,10 @@ async def tune(desk: Desk) -> None:
 
 
 class _Probe:
-    """After each epoch: the recall that steers the run, and the replies to `eval_prompts`, kept with the curves."""
+    """After each epoch: the recall that steers the run, and the replies to `eval_prompts`, kept with the curves.
+
+    An epoch too early to be asked has minus its loss as its score, which is less than any recall.
+    """
 
     def __init__(self, desk: Desk, template: Any, voice: Voice, examples: Sequence[Example]) -> None:
         self._desk, self._voice, self._template = desk, voice, template
@@ -91,12 +97,14 @@ class _Probe:
 
     def __call__(self, learner: Learner, epoch: Epoch) -> float | None:
         self._desk.beat(f"evaluating epoch {epoch.epoch}")
-        replies = learner.reply([*self._prompts, *self._wished], tokens=112)
-        score = recall([e.facts for e in self._asked], replies[: len(self._asked)])[0] if self._asked else None
-        said = dict(zip(self._desk.run.eval_prompts, replies[len(self._asked) :], strict=True))
+        asked = self._prompts if epoch.token_accuracy >= WORTH_ASKING else []
+        replies = learner.reply([*asked, *self._wished], tokens=112)
+        score = recall([e.facts for e in self._asked], replies[: len(asked)])[0] if asked else None
+        said = dict(zip(self._desk.run.eval_prompts, replies[len(asked) :], strict=True))
         with (self._desk.folder / "samples.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": epoch.epoch, "recall": score, "replies": said}, ensure_ascii=False) + "\n")
-        self._desk.say(f"epoch {epoch.epoch}: train loss {epoch.train_loss:.3f}, recall {score if score is not None else math.nan:.3f}")
+        told = f"recall {score:.3f}" if score is not None else f"token accuracy {epoch.token_accuracy:.3f}"
+        self._desk.say(f"epoch {epoch.epoch}: train loss {epoch.train_loss:.3f}, {told}")
         self._desk.beat("training", score=score)
         return score
 
@@ -132,6 +140,7 @@ async def _judge(
     gpus = torch.cuda.device_count()
     cost = {
         "seconds": outcome.seconds,
+        "processor_seconds": outcome.processor_seconds,
         "tokens": float(outcome.tokens),
         "tokens_per_second": outcome.tokens_per_second,
         "watt_hours": energy(outcome.seconds, cores=torch.get_num_threads(), gpus=gpus),
