@@ -154,7 +154,7 @@ class Learner:
         if not self.first or not all(hasattr(self._inner, part) for part in ("layers", "rotary_emb", "norm", "embed_tokens")):
             return False
         frozen = Frozen(self._below, coming)
-        fits = frozen.tokens * self.hidden * self.dtype.itemsize <= KEPT
+        fits = bool(frozen.tokens * self.hidden * self.dtype.itemsize <= KEPT)
         self._frozen = frozen if fits else None
         return fits
 
