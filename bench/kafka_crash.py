@@ -1,9 +1,10 @@
 """Stream services on a real Kafka broker: messages a second, then `kill -9` of a service at random moments under load.
 
-    python -m bench.kafka_crash [--rounds 50] [--conversations 300] [--replicas 3] [--each 60] [--port 0]
+    python -m bench.kafka_crash [--rounds 50] [--conversations 300] [--replicas 3] [--each 60] [--away 60] [--port 0]
 
 Bars: 150 messages a second with three replicas a side; over all rounds 0 conversations lost, 0 messages lost, 0 duplicates left after
-deduplication by id, every transcript equal to the one of a run in one process, and after each kill the last conversation ended within 15 s.
+deduplication by id, every transcript equal to the one of a run in one process, and after each kill the last conversation ended within 15 s;
+the same when the broker itself is killed and stays away for `--away` seconds (0: not tried), counted from when it answers again.
 Customers and agents are scripted. Starts the broker by scripts/kafka_local.sh, which needs Java and Maven, and stops it. The database's part
 (the sink) is measured by the tests, not here.
 """
@@ -14,14 +15,16 @@ import argparse
 import asyncio
 import random
 import socket
+import statistics
 import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.rehearsal.broker import Reader, missing, replicas, start_broker, stop_broker
+from tests.rehearsal.broker import Reader, kill_broker, missing, replicas, start_broker, stop_broker
 from tests.rehearsal.conftest import rehearsal, script
 
 from frontdesk.rehearsal.scenarios import Script, draw
@@ -30,7 +33,7 @@ from frontdesk.rehearsal.starting import openings
 from frontdesk.rehearsal.talk import begin
 
 NAMES = ("customer", "agent")
-WAIT = 60.0
+WAIT = 120.0
 
 
 async def expected(of: Script, run: str, count: int) -> dict[str, tuple[str, ...]]:
@@ -65,6 +68,14 @@ def had(reader: Reader, broker: Broker, of: Script, run: str, count: int, betwee
     publishing.start()
     if between:
         started = between()
+    found = all_of(reader, run, count)
+    seconds = time.perf_counter() - started
+    publishing.join()
+    return found, seconds
+
+
+def all_of(reader: Reader, run: str, count: int) -> list[Any]:
+    """What went over the topic until every conversation of the run had ended."""
     ends: set[str] = set()
     seen = 0
 
@@ -74,10 +85,7 @@ def had(reader: Reader, broker: Broker, of: Script, run: str, count: int, betwee
         seen = len(found)
         return len(ends) == count
 
-    found = reader.until(enough, WAIT)
-    seconds = time.perf_counter() - started
-    publishing.join()
-    return found, seconds
+    return reader.until(enough, WAIT)
 
 
 def main() -> int:
@@ -87,6 +95,7 @@ def main() -> int:
     options.add_argument("--conversations", type=int, default=300)
     options.add_argument("--replicas", type=int, default=3)
     options.add_argument("--each", type=int, default=60)
+    options.add_argument("--away", type=float, default=60.0)
     options.add_argument("--port", type=int, default=0)
     wanted = options.parse_args()
     if lacking := missing():
@@ -95,6 +104,7 @@ def main() -> int:
     port = wanted.port or _free()
     chance, of = random.Random(7), script()
     broker = Broker(address=start_broker(port), prefix=f"bench{time.time_ns()}-")
+    rounds = Rounds()
     try:
         with tempfile.TemporaryDirectory() as folder, replicas(broker, Path(folder), NAMES * wanted.replicas) as running:
             reader = Reader(broker, "chat-messages")
@@ -104,8 +114,6 @@ def main() -> int:
             print(
                 f"messages a second, {wanted.replicas} replicas a side: {rate:.0f} (bar 150); {len(spoken(found, 'bench.load')[0])} ended"
             )
-            lost = wrong = twice = 0
-            slow = []
             for number in range(wanted.rounds):
                 run, name = f"bench.kill{number}", chance.choice(NAMES)
 
@@ -115,21 +123,57 @@ def main() -> int:
                     running.start(name)
                     return time.perf_counter()
 
-                found, took = had(reader, broker, of, run, wanted.each, killed)
-                truth = asyncio.run(expected(of, run, wanted.each))
-                said, again = spoken(found, run)
-                lost += len(truth.keys() - said.keys())
-                wrong += sum(said[c] != truth[c] for c in said)
-                twice += again
-                slow.append(took)
+                took = rounds.add(of, run, wanted.each, *had(reader, broker, of, run, wanted.each, killed))
                 print(f"  round {number + 1}: {name} killed, all ended {took:.1f} s later", file=sys.stderr)
+            if rounds.took:
+                print(f"kill -9 of a service, {rounds.told()}")
+            if wanted.away:
+                away = Rounds()
+                away.add(of, "bench.away", wanted.each, *without_broker(reader, broker, of, port, wanted))
+                print(f"broker away for {wanted.away:g} s, {away.told()}")
             reader.close()
     finally:
         stop_broker(port)
-    if slow:
-        print(f"kill -9, {wanted.rounds} rounds: conversations lost {lost} (bar 0), transcripts that differ {wrong} (bar 0)")
-        print(f"messages sent again and counted once: {twice}; slowest round {max(slow):.1f} s (bar 15)")
     return 0
+
+
+def without_broker(reader: Reader, broker: Broker, of: Script, port: int, wanted: argparse.Namespace) -> tuple[list[Any], float]:
+    """A run in the middle of which the broker is killed and stays away; its seconds count from when it answers again."""
+    publish(broker, openings(of, "bench.away", range(wanted.each), 7))
+    kill_broker(port)
+    time.sleep(wanted.away)
+    start_broker(port)
+    back = time.perf_counter()
+    found = all_of(reader, "bench.away", wanted.each)
+    return found, time.perf_counter() - back
+
+
+@dataclass
+class Rounds:
+    """What kills did, added up over runs."""
+
+    lost: int = 0
+    wrong: int = 0
+    twice: int = 0
+    took: list[float] = field(default_factory=list)
+
+    def add(self, of: Script, run: str, count: int, found: list[Any], took: float) -> float:
+        """Counts one run against what a single process says; the seconds it took."""
+        truth = asyncio.run(expected(of, run, count))
+        said, again = spoken(found, run)
+        self.lost += len(truth.keys() - said.keys())
+        self.wrong += sum(said[c] != truth[c] for c in said)
+        self.twice += again
+        self.took.append(took)
+        return took
+
+    def told(self) -> str:
+        """In one sentence, with the bars."""
+        return (
+            f"{len(self.took)} rounds: conversations lost {self.lost} (bar 0), transcripts that differ {self.wrong} (bar 0), "
+            f"messages sent again and counted once {self.twice}; slowest {max(self.took):.1f} s, "
+            f"median {statistics.median(self.took):.1f} s (bar 15)"
+        )
 
 
 def _free() -> int:

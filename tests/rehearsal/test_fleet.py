@@ -12,7 +12,9 @@ from xml.etree import ElementTree as Xml
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from frontdesk.cli import app
 from frontdesk.domain.conversation import ConversationId, Route, TurnId
 from frontdesk.domain.events import Citation, MessageReceived, Recorded, ReplySent
 from frontdesk.domain.tenancy import Tenant, TenantId
@@ -383,3 +385,27 @@ async def test_a_person_may_play_the_customer(stage: Stage, tenant: TenantId):
     lines = iter(["How long?", ""])
     await running.play_customer(stage, Settings(), tenant, "", say=heard.append, ask=lambda _prompt: next(lines))
     assert "desk (faq): 6 weeks." in heard
+
+
+@pytest.mark.parametrize(("failing", "status"), [(0, 0), (2, 0), (12, 1)])
+def test_a_comparison_gates_a_release_only_when_it_is_worse_and_not_by_chance(tmp_path: Path, failing: int, status: int):
+    def report(name: str, failed: int) -> str:
+        rows = [
+            {
+                "number": n,
+                "scenario": "a",
+                "seed": f"7:{n}",
+                "outcome": "gave_up",
+                "passed": n >= failed,
+                "faults": [],
+                "turn_count": 2,
+                "turns": [],
+            }
+            for n in range(30)
+        ]
+        path = tmp_path / name
+        path.write_text(json.dumps({"summary": {}, "conversations": rows}))
+        return str(path)
+
+    done = CliRunner().invoke(app, ["rehearse", "compare", report("before.json", 0), report("after.json", failing), "--not-worse"])
+    assert done.exit_code == status, done.output

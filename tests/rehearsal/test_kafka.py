@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -21,7 +22,8 @@ from frontdesk.errors import BadInput, Unavailable
 from frontdesk.rehearsal.commands import Wanted
 from frontdesk.rehearsal.fleet import Fleet
 from frontdesk.rehearsal.running import Run
-from frontdesk.rehearsal.scenarios import Script, script_to_json
+from frontdesk.rehearsal.scenarios import Script, draw, script_to_json
+from frontdesk.rehearsal.talk import begin
 from frontdesk.settings import Settings
 from frontdesk.store.store import Store, TenantStore
 
@@ -30,7 +32,7 @@ from .conftest import LOAN, rehearsal
 services = pytest.importorskip("frontdesk.rehearsal.services", reason="the kafka extra is not installed: pip install 'frontdesk[kafka]'")
 from frontdesk.rehearsal.starting import openings, rehearse_over  # noqa: E402
 
-from .broker import Reader, missing, replicas, start_broker, stop_broker, until  # noqa: E402
+from .broker import Reader, kill_broker, missing, replicas, start_broker, stop_broker, until  # noqa: E402
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 COUNT = 60
@@ -41,13 +43,17 @@ def address() -> Iterator[str]:
     if lacking := missing():
         warnings.warn(f"KAFKA TESTS ARE SKIPPED: {lacking} missing on this machine", stacklevel=1)
         pytest.skip(f"no broker can be started: {lacking} missing")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     try:
         yield start_broker(port)
     finally:
         stop_broker(port)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 async def outcomes(space: TenantStore, run: str) -> dict[int, Any]:
@@ -96,6 +102,31 @@ async def test_services_killed_under_load_lose_nothing_and_say_nothing_twice(
     assert (await Run.stored(_Of(tenant_store), run)).summary["conversations"] == COUNT
     per = {m["id"]: m["line"]["text"] for m in said if m["role"] in ("customer", "agent")}
     assert sum(len(lines) for _, _, _, lines in expected.values()) == len(per)
+
+
+def test_a_broker_that_is_killed_and_comes_back_has_lost_no_message_and_every_conversation_ends(loans: Script, tmp_path: Path):
+    if lacking := missing():
+        pytest.skip(f"no broker can be started: {lacking} missing")
+    port = free_port()
+    broker = services.Broker(address=start_broker(port), prefix="a-")
+    try:
+        with replicas(broker, tmp_path, ["customer", "agent", "customer", "agent"]):
+            services.publish(broker, openings(loans, "acme.away", range(20), 7))
+            kill_broker(port)
+            time.sleep(10.0)  # longer than a replica may be silent
+            assert start_broker(port) == broker.address
+            reader = Reader(broker, "chat-messages")
+            said = reader.until(lambda found: len({m["id"] for m in found if m["role"] == "end"}) == 20, 120.0)
+            reader.close()
+    finally:
+        stop_broker(port)
+    lines: dict[str, dict[str, str]] = {}
+    for message in (m for m in said if m["role"] in ("customer", "agent")):
+        lines.setdefault(message["conversation"], {})[message["id"]] = message["line"]["text"]
+    for number in range(20):
+        part = draw(loans, number, 7)
+        talk = asyncio.run(rehearsal(loans).whole(begin("acme.away", part, loans.scenario(part.scenario))))
+        assert sorted(lines[talk.id].values()) == sorted(line.text for line in talk.lines)
 
 
 class _Of:

@@ -10,7 +10,7 @@ from frontdesk.errors import ModelUnavailable
 from frontdesk.models.scripted import Reply, ScriptedModel
 from frontdesk.rehearsal.cast import load_cast
 from frontdesk.rehearsal.customer import Draft
-from frontdesk.rehearsal.phrasing import ModelPhraser, Templates, objection
+from frontdesk.rehearsal.phrasing import ModelPhraser, Templates, cues, objection
 from frontdesk.rehearsal.reading import preset
 
 from .conftest import opened, script
@@ -53,14 +53,27 @@ async def test_a_model_that_fails_leaves_the_word_to_the_template():
 
 
 async def test_a_guided_model_only_chooses_what_stands_around_the_line():
-    draft = Draft(core=DRAFT.core, leads=("Hi!", "Good day."), tails=("", "Thank you!"), slots=("A-70311",), mood=CAST.mood("friendly"))
-    model = ScriptedModel(["Good day. ... -"])
+    leads, tails = ("Hi there!", "Hi, a question.", "Good day."), ("", "Thank you!", "Thank you in advance.")
+    draft = Draft(core=DRAFT.core, leads=leads, tails=tails, slots=("A-70311",), mood=CAST.mood("friendly"))
+    model = ScriptedModel(["Good ... Thank you"])
     found = await worded(model, draft, guided=True)
-    assert (found.text, found.by) == ("Good day. Where is my order A-70311?", "model")
-    assert 'lead ::= "Hi!" | "Good day."' in model.requests[0].grammar
-    assert 'tail ::= "-" | "Thank you!"' in model.requests[0].grammar
+    assert (found.text, found.by) == ("Good day. Where is my order A-70311? Thank you in advance.", "model")
+    assert 'lead ::= "Hi" | "Hi," | "Good"' in model.requests[0].grammar
+    assert 'tail ::= "-" | "Thank you!" | "Thank you"' in model.requests[0].grammar
     refused = await worded(ScriptedModel(["Be gone. ... -"]), draft, guided=True)
     assert refused.by == "template"
+
+
+@pytest.mark.parametrize("mood", CAST.moods)
+def test_a_model_can_choose_every_opening_and_every_ending_of_a_mood(mood: str):
+    for options in (CAST.mood(mood).opens, CAST.mood(mood).presses, ("", *CAST.mood(mood).tails)):
+        assert tuple(cues(options).values()) == options
+
+
+def test_an_option_that_begins_another_is_written_in_full():
+    assert cues(("Thanks.", "Thanks. Bye now.", "Thanks. Bye all.")) == {
+        "Thanks.": "Thanks.", "Thanks. Bye now.": "Thanks. Bye now.", "Thanks. Bye all.": "Thanks. Bye all.",
+    }  # fmt: skip
 
 
 async def test_recorded_words_are_said_again_without_a_model():
@@ -71,3 +84,13 @@ async def test_recorded_words_are_said_again_without_a_model():
 async def test_templates_need_nobody():
     found = await Templates().word(DRAFT, opened(script()).role, seed="x", said=frozenset())
     assert found.text == "Hello. Where is my order A-70311?"
+
+
+async def test_the_last_word_is_chosen_by_the_model_too():
+    mood = CAST.mood("friendly")
+    last = Draft(core="", leads=mood.closes, before=mood.closes[0], acts=("close",), mood=mood)
+    found = await worded(ScriptedModel(["Many ... -"]), last, guided=True)
+    assert (found.text, found.by) == ("Many thanks!", "model")
+    freely = await worded(ScriptedModel(["Oh, thank you so very much!"]), last)
+    assert (freely.text, freely.by) == ("Oh, thank you so very much!", "model")
+    assert (await worded(ScriptedModel(["The tram leaves."]), last)).text == mood.closes[0]

@@ -232,6 +232,10 @@ def test_two_runs_are_compared_pair_by_pair_and_chance_is_named():
     assert compare(before, [one(n, True, faults=("x",)) for n in range(30)])["pairs"] == 0
 
 
+def test_customers_of_another_seed_are_no_pair():
+    assert compare([one(n, True) for n in range(5)], [one(n, True, seed=f"8:{n}") for n in range(5)])["pairs"] == 0
+
+
 def test_an_interval_of_a_share_holds_the_share():
     low, high = wilson(8, 10)
     assert 0.4 < low < 0.8 < high < 1.0

@@ -201,7 +201,16 @@ class _Commands:
         for row in () if as_json else found:
             print(f"{row['run']}  {row['started'][:19]}  {row['conversations']} conversations{'' if row['finished'] else ', not finished'}")
 
-    def compare(self, before: RunName, after: RunName, as_json: AsJson = False, data: Data = None) -> None:
+    def compare(
+        self,
+        before: RunName,
+        after: RunName,
+        not_worse: Annotated[
+            bool, typer.Option("--not-worse", help="Exit with 1 when the second run passes less often, and not by chance.")
+        ] = False,
+        as_json: AsJson = False,
+        data: Data = None,
+    ) -> None:
         """Compare two runs of the same conversations, pair by pair, and say whether the difference may be chance."""
         from frontdesk.rehearsal.reporting import show_comparison
         from frontdesk.rehearsal.scoring import compare
@@ -214,6 +223,8 @@ class _Commands:
             print(json.dumps(found))
         else:
             show_comparison(found, Console())
+        if not_worse and found["significant"] and found["difference"] < 0:
+            raise typer.Exit(1)
 
     async def _both(self, before: str, after: str, settings: Settings) -> tuple[Any, Any]:
         from frontdesk.rehearsal.reporting import read_json, scores_of

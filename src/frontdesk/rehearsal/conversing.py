@@ -43,9 +43,13 @@ class Rehearsal:
         if scenario.kind == FREE:
             return await self._free_line(scenario, talk, started)
         mind, draft = agenda.decide(self.script.cast, scenario, talk)
+        return replace(talk.said(await self._worded(draft, talk, started)), mind=mind)
+
+    async def _worded(self, draft: agenda.Draft, talk: Talk, started: float) -> Line:
+        """The draft in the phraser's words."""
         said = frozenset(line.text for line in talk.lines if line.role == CUSTOMER)
         wording = await self.phraser.word(draft, talk.role, seed=f"{talk.seed}:{talk.turns}", said=said)
-        line = Line(
+        return Line(
             role=CUSTOMER,
             text=wording.text,
             seconds=self.clock() - started,
@@ -57,7 +61,6 @@ class Rehearsal:
             heard=wording.heard,
             by=wording.by,
         )
-        return replace(talk.said(line), mind=mind)
 
     async def agent_answers(self, talk: Talk) -> Talk:
         """The talk with the agent's answer, and with its outcome when that ended it."""
@@ -105,7 +108,7 @@ class Rehearsal:
             outcome = await self.end_state.judged(scenario, outcome)
         if scenario.kind != FREE and outcome.reason in (Reason.GOAL_REACHED, Reason.GAVE_UP):
             last = agenda.farewell(self.script.cast, talk, content=outcome.reason is Reason.GOAL_REACHED)
-            talk = replace(talk, lines=(*talk.lines, last))
+            talk = replace(talk, lines=(*talk.lines, await self._worded(last, talk, self.clock())))
         return replace(talk, outcome=outcome)
 
     async def _free_line(self, scenario: Scenario, talk: Talk, started: float) -> Talk:

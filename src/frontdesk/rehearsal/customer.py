@@ -42,6 +42,11 @@ class Draft:
     mood: Mood
 
     @property
+    def plain(self) -> str:
+        """What is said, without what stands around it: the core, or the last word, which has none."""
+        return self.core or self.template
+
+    @property
     def template(self) -> str:
         """The line as it is said when no model words it."""
         return " ".join(part for part in (self.before, self.core, self.after) if part)
@@ -101,12 +106,12 @@ def take(scenario: Scenario, talk: Talk, *, met: bool) -> Mind:
     return _or_gives_up(disappointed, "lost patience: the replies did not meet the wish")
 
 
-def farewell(cast: Cast, talk: Talk, *, content: bool) -> Line:
-    """The customer's last word, which nobody answers."""
+def farewell(cast: Cast, talk: Talk, *, content: bool) -> Draft:
+    """The customer's last word, which nobody answers. It has no core: all of it may be chosen."""
     rng = random.Random(f"{talk.seed}:farewell")  # noqa: S311 - a draw, no secret
     mood = cast.shifted(talk.role.mood, talk.mind.shift)
-    text = rng.choice((mood.closes or ("Thank you.",)) if content else words()["leave"])
-    return Line(role=CUSTOMER, text=text, draft=text, mood=mood.name, acts=("close" if content else "leave",))
+    words_of = (mood.closes or ("Thank you.",)) if content else words()["leave"]
+    return Draft(core="", leads=tuple(words_of), before=rng.choice(words_of), acts=("close" if content else "leave",), mood=mood)
 
 
 def _begun(cast: Cast, scenario: Scenario, talk: Talk, rng: random.Random) -> Mind:

@@ -1,7 +1,8 @@
 """A language model words a customer's line in the manner of its mood. What it writes is checked; what does not hold is not said.
 
 Two ways. `free`, for a capable model: it rewrites the line, and unless every value comes through as it stands, no figure is added, the
-subject stays and the part is kept, the template speaks. `guided`, for a small one: a grammar lets it choose what stands around the core.
+subject stays and the part is kept, the template speaks. `guided`, for a small one: a grammar lets it choose what stands around the core,
+by the first words of what it chooses.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
@@ -94,14 +95,14 @@ class ModelPhraser:
 
 def free_request(draft: Draft) -> ChatRequest:
     """What a capable model is asked: examples of lines put into moods, then this line and this mood."""
-    asked = {"role": "user", "content": f"{draft.mood.name} ({draft.mood.manner}): {draft.core}"}
-    return ChatRequest(messages=(*_examples(), asked), max_tokens=_tokens(draft.core) + ROOM, stop=("\n",), temperature=0.0)
+    asked = {"role": "user", "content": f"{draft.mood.name} ({draft.mood.manner}): {draft.plain}"}
+    return ChatRequest(messages=(*_examples(), asked), max_tokens=_tokens(draft.plain) + ROOM, stop=("\n",), temperature=0.0)
 
 
 def guided_request(draft: Draft, seed: str) -> ChatRequest:
     """What a small model is asked: the words around the core, of those that this mood allows."""
-    asked = {"role": "user", "content": f"{draft.mood.name}: {draft.core}"}
-    grammar = f"root ::= lead {_literal(GAP)} tail\nlead ::= {_either(draft.leads)}\ntail ::= {_either(draft.tails)}"
+    asked = {"role": "user", "content": f"{draft.mood.name}: {draft.plain}"}
+    grammar = f"root ::= lead {_literal(GAP)} tail\nlead ::= {_either(cues(draft.leads))}\ntail ::= {_either(cues(draft.tails))}"
     number = zlib.crc32(seed.encode())
     return ChatRequest(messages=(*_short_examples(), asked), max_tokens=40, stop=("\n",), temperature=1.0, seed=number, grammar=grammar)
 
@@ -125,8 +126,19 @@ def _shown(examples: str, system: str) -> tuple[dict[str, str], ...]:
     return tuple(turns)
 
 
-def _either(options: Sequence[str]) -> str:
-    return " | ".join(_literal(option or NOTHING) for option in dict.fromkeys(options))
+def cues(options: Sequence[str]) -> Mapping[str, str]:
+    """What a model writes for each option: the fewest of its first words that no other begins with, since it chooses by no more than these."""
+    found = {}
+    for option in options:
+        words = option.split()
+        others = [o.split() for o in options if o != option]
+        length = next((n for n in range(1, len(words)) if all(o[:n] != words[:n] for o in others)), len(words))
+        found[" ".join(words[:length]) or NOTHING] = option
+    return found
+
+
+def _either(texts: Iterable[str]) -> str:
+    return " | ".join(map(_literal, texts))
 
 
 def _literal(text: str) -> str:
@@ -135,9 +147,9 @@ def _literal(text: str) -> str:
 
 def _around(draft: Draft, heard: str) -> str:
     """The core between the words that the model chose; empty when it chose none of those offered."""
-    lead, _, tail = (part.strip() for part in heard.partition(GAP.strip()))
-    lead, tail = ("" if part == NOTHING else part for part in (lead, tail))
-    if lead not in draft.leads or tail not in draft.tails:
+    before, _, after = (part.strip() for part in heard.partition(GAP.strip()))
+    lead, tail = cues(draft.leads).get(before), cues(draft.tails).get(after)
+    if lead is None or tail is None:
         return ""
     return " ".join(part for part in (lead, draft.core, tail) if part)
 
@@ -163,7 +175,7 @@ def objection(draft: Draft, text: str) -> str:
         return "slip"
     if draft.core.rstrip().endswith("?") and "?" not in text:
         return "no question"
-    wanted = _content(draft.core)
+    wanted = _content(draft.plain)
     if wanted and len(wanted & _content(text)) < 0.7 * len(wanted):
         return "subject"
     return ""

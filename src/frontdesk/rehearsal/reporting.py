@@ -81,6 +81,7 @@ def scores_of(report: Mapping[str, Any]) -> list[Score]:
         Score(
             number=int(c["number"]),
             scenario=str(c["scenario"]),
+            seed=str(c["seed"]),
             reason=str(c["outcome"] or ""),
             passed=bool(c["passed"]),
             reached=bool(c["passed"]),

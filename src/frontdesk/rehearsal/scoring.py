@@ -48,6 +48,8 @@ class Score:
 
     number: int
     scenario: str
+    seed: str
+    """What the customer was drawn by: the same in two runs of the same conversations."""
     reason: str
     passed: bool
     reached: bool
@@ -82,6 +84,7 @@ def score(cast: Cast, scenario: Scenario, talk: Talk) -> Score:
     return Score(
         number=talk.number,
         scenario=talk.scenario,
+        seed=talk.seed,
         reason=outcome.reason.value if outcome else "",
         passed=reached and not broken and handoff in ("", "justified"),
         reached=reached,
@@ -212,8 +215,8 @@ def compare(first: Sequence[Score], second: Sequence[Score]) -> dict[str, Any]:
 
     Only pairs in which neither run's simulator was at fault count. `significant` means p below 0.05 by McNemar's exact test.
     """
-    others = {s.number: s for s in second if not s.faults}
-    pairs = [(a, others[a.number]) for a in first if not a.faults and a.number in others and others[a.number].scenario == a.scenario]
+    others = {(s.number, s.scenario, s.seed): s for s in second if not s.faults}
+    pairs = [(a, others[same]) for a in first if not a.faults and (same := (a.number, a.scenario, a.seed)) in others]
     lost = [a.number for a, b in pairs if a.passed and not b.passed]
     won = [a.number for a, b in pairs if b.passed and not a.passed]
     p = float(stats.binomtest(len(won), len(won) + len(lost), 0.5).pvalue) if won or lost else 1.0
