@@ -114,6 +114,10 @@ def main() -> int:
             print(
                 f"messages a second, {wanted.replicas} replicas a side: {rate:.0f} (bar 150); {len(spoken(found, 'bench.load')[0])} ended"
             )
+            if wanted.away:
+                away = Rounds()
+                away.add(of, "bench.away", wanted.each, *without_broker(reader, broker, of, port, wanted))
+                print(f"broker away for {wanted.away:g} s, {away.told()}", flush=True)
             for number in range(wanted.rounds):
                 run, name = f"bench.kill{number}", chance.choice(NAMES)
 
@@ -124,13 +128,10 @@ def main() -> int:
                     return time.perf_counter()
 
                 took = rounds.add(of, run, wanted.each, *had(reader, broker, of, run, wanted.each, killed))
-                print(f"  round {number + 1}: {name} killed, all ended {took:.1f} s later", file=sys.stderr)
+                so_far = f"lost {rounds.lost}, differ {rounds.wrong}, again {rounds.twice}"
+                print(f"  round {number + 1}: {name} killed, all ended {took:.1f} s later; {so_far}", file=sys.stderr)
             if rounds.took:
                 print(f"kill -9 of a service, {rounds.told()}")
-            if wanted.away:
-                away = Rounds()
-                away.add(of, "bench.away", wanted.each, *without_broker(reader, broker, of, port, wanted))
-                print(f"broker away for {wanted.away:g} s, {away.told()}")
             reader.close()
     finally:
         stop_broker(port)

@@ -59,6 +59,13 @@ async def test_a_handoff_ends_it_and_counts_as_the_goal_only_where_it_was_the_go
     assert [j.passed for j in judged] == [True, False]
 
 
+async def test_a_handoff_meets_a_wish_that_names_it_among_the_right_answers():
+    wanted = script(row(asks=[{"say": "Do you tune pianos?", "expect": {"routes": ["refuse", "handoff"]}}]))
+    talk = await ended(wanted, lambda *_: reply("I pass you on.", "handoff", handoff=True))
+    judged = score(wanted.cast, wanted.scenarios[0], talk)
+    assert (judged.reached, judged.handoff, judged.passed) == (True, "justified", True)
+
+
 async def test_a_failed_turn_is_tried_again_and_the_conversation_goes_on(loans: Script):
     calls = iter(range(100))
 

@@ -33,6 +33,9 @@ UNKNOWN = (
 HUMAN = ("I would like to talk to a person, please.", "Please put me through to a human being.")
 _NUMBERED = re.compile(r"^(?:\d+(?:\.\d+)*\.?|[A-Z]\.|§ ?\d+)\s+")
 _READING = re.compile(r"^(?:get|list|show|read|fetch|retrieve|look up)\s+", re.IGNORECASE)
+_THING = re.compile(r"^(?:the|an?|all|my|current)\s+", re.IGNORECASE)
+"""A summary that names what comes back instead of saying what is done."""
+_WHOSE = re.compile(r"\b(?:the|an?) (?:signed-in |current )?(?:customer|member|user|caller|client|account holder)(?:'s|s')", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_][\w'-]+")
 
 
@@ -123,6 +126,13 @@ def _from_tools(tenant: Tenant, operations: Sequence[Operation]) -> Iterator[dic
     people = [str(c["id"]) for c in tenant.demo.get("customers", ())]
     for operation in (o for o in operations if o.run is None and o.name != tenant.profile.get("operation")):
         if operation.needs_customer and not people:
+            yield {
+                "id": f"tool-{_slug(operation.name)}-signed-out",
+                "goal": f"Have this done or looked up without having signed in: {operation.summary}",
+                "topic": _topic(operation.summary),
+                "asks": [{"say": [_wish(operation)], "expect": {"routes": ["elicit", "refuse", "handoff"]}}],
+                "policy": {"never_calls": [operation.name]},
+            }
             continue
         facts = {a.label: _example(a) for a in operation.required}
         if None in facts.values():
@@ -185,10 +195,12 @@ def _beyond(tenant: Tenant, cast: Cast, *, needs: bool) -> Iterator[dict[str, An
 
 
 def _wish(operation: Operation) -> str:
-    summary = re.sub(r"\bthe (?:signed-in )?customer'?s?'?s\b", "my", operation.summary.rstrip("."), flags=re.IGNORECASE)
+    summary = _WHOSE.sub("my", operation.summary.rstrip("."))
+    lowered = summary[0].lower() + summary[1:]
     if _READING.match(summary):
         return f"Please tell me {_READING.sub('', summary)}."
-    lowered = summary[0].lower() + summary[1:]
+    if not operation.writes and _THING.match(summary):
+        return f"Please tell me {lowered}."
     return f"I want to {lowered}." if operation.writes else f"Please {lowered}."
 
 

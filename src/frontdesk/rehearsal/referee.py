@@ -34,7 +34,7 @@ def fulfils(expect: Expect, talk: Talk) -> bool:
     if expect.handoff or expect.calls:
         return (reply.handoff or not expect.handoff) and all(called(talk.lines, c) for c in expect.calls)
     if reply.handoff:
-        return False
+        return expect.takes_handoff
     if not expect.routes and not expect.cites:
         return reply.route in SOURCES or (not reply.route and "?" not in reply.text)
     right_route = not expect.routes or reply.route in expect.routes
@@ -71,7 +71,7 @@ def verdict(scenario: Scenario, talk: Talk) -> Outcome | None:
             reason=Reason.ERROR, evidence=f"{FAILED_TURNS} turns failed; the last: {talk.failures[-1] if talk.failures else '?'}"
         )
     if reply.handoff:
-        reached = any(a.expect.handoff for a in scenario.asks) and done == len(scenario.asks)
+        reached = any(a.expect.takes_handoff for a in scenario.asks) and done == len(scenario.asks)
         return Outcome(reason=Reason.HANDED_OVER, evidence=f"the agent handed over in turn {talk.turns}; {wishes}", reached=reached)
     if talk.mind.finished:
         if not scenario.asks:
@@ -101,7 +101,7 @@ def _what(reply: Line) -> str:
         x
         for x in (
             f"route {reply.route or 'unknown'}",
-            f"sources {', '.join(reply.cites)}" if reply.cites else "",
+            f"sources {', '.join(dict.fromkeys(reply.cites))}" if reply.cites else "",
             calls and f"calls {calls}",
         )
         if x

@@ -53,6 +53,11 @@ class Expect:
     calls: tuple[Call, ...] = ()
     handoff: bool = False
 
+    @property
+    def takes_handoff(self) -> bool:
+        """Whether being passed on to a person meets the wish."""
+        return self.handoff or "handoff" in self.routes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:

@@ -108,7 +108,7 @@ def score(cast: Cast, scenario: Scenario, talk: Talk) -> Score:
 def _handoff(scenario: Scenario, talk: Talk, handed: bool) -> str:
     if not handed:
         return "missed" if scenario.handoff == "expected" else ""
-    if scenario.handoff == "expected":
+    if scenario.handoff == "expected" or (talk.outcome is not None and talk.outcome.reached):
         return "justified"
     # Allowed: justified when the desk could not answer or the customer was losing patience, not as a first resort.
     losing = talk.mind.tries > 1 or talk.role.patience - talk.mind.patience > LOSING
