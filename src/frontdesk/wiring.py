@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -272,7 +274,12 @@ async def _reading_encoder(settings: Settings) -> Embedder | None:
         return None
     path = await asyncio.to_thread(_pull, READING_BASE, settings)
     with as_file(files("frontdesk.desk") / "reading_encoder.safetensors") as adapter:
-        return await asyncio.to_thread(lambda: MiniLM(path, threads=settings.compute_threads, name="reading-encoder", adapter=adapter))
+        return await asyncio.to_thread(lambda: MiniLM(path, threads=settings.compute_threads, name=_named(adapter), adapter=adapter))
+
+
+def _named(adapter: Path) -> str:
+    """A name that changes with what was learnt, so that kept vectors are never another encoder's."""
+    return f"reading-encoder-{hashlib.sha256(adapter.read_bytes()).hexdigest()[:12]}"
 
 
 async def _language_model(settings: Settings, stack: AsyncExitStack) -> tuple[LanguageModel | None, LocalModel | None]:

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
+from frontdesk.desk import guardrails
 from frontdesk.desk.draft import Sentence
+from frontdesk.desk.knowledge import from_documents
 from frontdesk.desk.phrasing import unfaithful
 from frontdesk.desk.quantities import Dimension
-from frontdesk.desk.reading import Lexicon, expected_amounts
+from frontdesk.desk.reading import Evidence, Lexicon, Question, expected_amounts
 from frontdesk.desk.understanding import leans_on_history, parts_of
 from frontdesk.desk.units import UnitKind, units_of
 from frontdesk.domain.conversation import Conversation, ConversationId, Speaker, TurnId, Utterance
@@ -117,3 +120,22 @@ def test_a_faithful_wording_of_a_cell_is_accepted() -> None:
 )
 def test_a_wording_that_changes_drops_or_adds_is_refused(said: str) -> None:
     assert unfaithful(said, FACT)
+
+
+RANKS = Table(
+    header=("Length of hire", "Van", "Weeks of notice"), rows=(("Up to 2 days", "not possible", "2"), ("Over 2 days", "free", "none"))
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "said"), [("Over 2 days", "Van", "free"), ("Up to 2 days", "Weeks of notice", "2 weeks of notice")]
+)
+def test_a_cell_is_proved_by_itself_whatever_its_neighbours_say(row: str, column: str, said: str) -> None:
+    units = units_of(passage(PassageKind.TABLE, "", table=RANKS))
+    question = Question(text="?", search=np.ones(2, np.float32), vector=np.ones(2, np.float32), clauses=np.ones((1, 2), np.float32))
+    ranked = sorted(
+        (Evidence(unit=u, probability=0.9 if (u.row, u.column) == (row, column) else 0.01) for u in units), key=lambda e: -e.probability
+    )
+    (sentence,) = from_documents(question, ranked).sentences
+    assert said in sentence.text
+    assert guardrails.objection(sentence.text, sentence.proofs) is None

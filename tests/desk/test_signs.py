@@ -8,7 +8,7 @@ import numpy as np
 
 from frontdesk.desk.lexicon import Lexicon
 from frontdesk.desk.reading import Reader
-from frontdesk.desk.signs import FEATURES, STUDIED, Studies, by_tokens
+from frontdesk.desk.signs import FEATURES, STUDIED, Studies
 from frontdesk.desk.units import units_of
 from frontdesk.domain.knowledge import DocumentId, Passage, PassageId, PassageKind, Table
 from frontdesk.models.scripted import HashEmbedder
@@ -83,12 +83,3 @@ async def test_a_bare_number_may_be_an_age_and_a_header_says_what_its_rows_count
     assert await cells_hit(AGES, "for a baby of 8 months") == ["Under 2"]
     assert await cells_hit(LOADS, "my parcel weighs 7 kilos") == ["6-20"]
     assert await cells_hit(LOADS, "my parcel weighs 900 grams") == ["0-5"]
-
-
-async def test_a_text_whose_tokens_are_all_in_the_question_is_as_near_as_can_be() -> None:
-    read = Reader(HashEmbedder())
-    question = await read.question("how much by Swift")
-    asked, told = by_tokens(question, await read.readings(["how much by Swift", "something else"]))
-    assert asked.shape == (2, 2)
-    assert np.allclose([asked[0, 0], told[0]], 1.0, atol=1e-2)
-    assert asked[1, 0] < 0.9 > told[1]

@@ -55,3 +55,8 @@ def test_words_of_the_dictionary_names_and_codes_stay_as_they_are(text: str) -> 
 
 def test_without_a_dictionary_nothing_is_touched() -> None:
     assert Spelling(TEXTS, None).corrected("chnage teh adress") == "chnage teh adress"
+
+
+@pytest.mark.parametrize("text", ["35 mins", "two kilos", "the cards", "a few hrs"])
+def test_plurals_and_units_that_are_cut_short_are_words(text: str) -> None:
+    assert Spelling(["a mine, a card, hours"], knows).corrected(text) == text

@@ -81,6 +81,14 @@ class _Changed:
         near = sorted(range(len(self._pairs)), key=lambda n: -float(likeness[n]))[:NEAREST]
         return [Hit(passage=self._pairs[n], score=best, cosine=float(likeness[n]), words=0.0) for n in near] + kept
 
+    async def current(self, tenant: TenantId, passages: Sequence[PassageId]) -> frozenset[PassageId]:
+        """Those that would still answer: what the change takes away would not."""
+        kept = await self._library.current(tenant, passages)
+        if tenant != self._tenant or not self._gone:
+            return kept
+        known = await self._library.passages(tenant, sorted(kept))
+        return kept - {p.id for p in known if p.source == FAQ_SOURCE and any(same(p.title, q) for q in self._gone)}
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._library, name)
 

@@ -23,6 +23,7 @@ from frontdesk.desk.intent import IntentRecognizer, Material, support_set
 from frontdesk.desk.lexicon import Lexicon
 from frontdesk.desk.phrases import Phrases
 from frontdesk.desk.reading import Reader
+from frontdesk.desk.shelf import Shelf
 from frontdesk.desk.spelling import Spelling
 from frontdesk.domain.knowledge import Passage, PassageKind
 from frontdesk.domain.tenancy import Tenant, TenantId
@@ -38,6 +39,8 @@ READ_PASSAGES = 2_000
 """Passages whose language is looked at, to know what there is to read."""
 ROUTER = "intent-router"
 """Name under which a tenant's trained router is kept: 64 hex digits that say what it was trained on, then the router."""
+SHELF = "reading-shelf"
+"""Name under which the reader's vectors of a tenant's units are kept."""
 CHECK_SECONDS = 1.0
 """How long a knowledge version is trusted before the database is asked again."""
 
@@ -51,6 +54,7 @@ class Briefing:
     tenant: Tenant
     version: int
     lexicon: Lexicon
+    shelf: Shelf
     spelling: Spelling
     recognizer: IntentRecognizer
     phrases: Phrases
@@ -135,6 +139,7 @@ class Briefings:
             tenant=tenant,
             version=version,
             lexicon=lexicon,
+            shelf=await self._shelf(tenant.id, passages),
             spelling=spelling,
             recognizer=recognizer,
             phrases=Phrases(tenant),
@@ -142,6 +147,24 @@ class Briefings:
             language=tenant.languages[0],
             readable=await asyncio.to_thread(_readable, tenant, passages),
         )
+
+    async def _shelf(self, tenant: TenantId, passages: list[Passage]) -> Shelf:
+        """The tenant's units by the reader's vectors; those of texts that were there before are taken from what is kept."""
+        desk = self._store.for_tenant(tenant).desk
+        kept = None
+        try:
+            kept = await desk.get_blob(SHELF)
+            shelf = await Shelf.of(passages, self._reader, kept)
+        except (BadInput, StoreUnavailable) as problem:
+            _log.warning("the kept vectors of %s cannot be used and are made again: %s", tenant, problem)
+            shelf = await Shelf.of(passages, self._reader)
+        written = await asyncio.to_thread(shelf.to_bytes, self._reader)
+        if written != kept:
+            try:
+                await desk.put_blob(SHELF, written)
+            except FrontdeskError as problem:
+                _log.warning("the reader's vectors of %s are not kept and will be made again at the next start: %s", tenant, problem)
+        return shelf
 
     async def _router(self, tenant: TenantId, material: Material) -> IntentRecognizer:
         """The kept router when it was trained on the same, else a new one, which is kept then."""

@@ -7,6 +7,7 @@ message -> intent -> (small talk | refusal | handoff | pending question | each t
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -22,8 +23,9 @@ from frontdesk.desk.knowledge import from_documents
 from frontdesk.desk.lookup import Lookup
 from frontdesk.desk.phrasing import Phrasing
 from frontdesk.desk.reading import Evidence, Question, Reader, together
-from frontdesk.desk.understanding import Part, parts_of
+from frontdesk.desk.understanding import Part, clauses_of, parts_of
 from frontdesk.desk.units import UnitKind
+from frontdesk.desk.wishes import asks
 from frontdesk.domain.conversation import Conversation, Route
 from frontdesk.domain.events import (
     DraftRejected,
@@ -66,6 +68,8 @@ AT_HAND = 0.35
 """How sure a tool must be where it only has to read and no document has an answer."""
 RIVALRY = 0.6
 """By how much, in log-odds, live data is preferred to a document that answers about as well."""
+_HOW = re.compile(r"\bhow (?:much|many|long|far|often|soon|do|can)\b|\bwhat (?:is|are|do|does|can)\b", re.IGNORECASE)
+"""A question in the middle of a clause."""
 _LIVELINESS = (Route.ELICIT, Route.DYNAMIC, Route.KNOWLEDGE, Route.FAQ, Route.REFUSE)
 
 
@@ -135,7 +139,7 @@ class Desk:
         draft, gaps = _compose(briefing, conversation, intent, answers)
         for gap in gaps:
             yield gap
-        if _upset(intent, draft, self._reader.answerable):
+        if _upset(intent, draft, message, self._reader.answerable):
             async for event in self._pass_on(briefing, conversation, message, intent):
                 yield event
             return
@@ -177,7 +181,7 @@ class Desk:
         parts = parts_of(spelt, conversation, briefing.lexicon)[:MOST_PARTS]
         yield QuestionUnderstood(parts=tuple(p.readings[0] for p in parts))
         whole: list[Answer] = []
-        lookup.begin(briefing.tenant.id, *([spelt] if len(parts) > 1 else []), *(p.readings[0] for p in parts))
+        lookup.begin(briefing, *([spelt] if len(parts) > 1 else []), *(p.readings[0] for p in parts))
         if len(parts) > 1:
             entire = Part(text=spelt, readings=(spelt,))
             async for event in self._look_up(briefing, lookup, entire, intent, whole):
@@ -231,7 +235,7 @@ class Desk:
             return False
         if intent.confidence >= SURE or intent.anger > 0.5 or len(guardrails.content_words(message)) < 5:
             return True
-        ranked = (await lookup.read(briefing.tenant.id, message, briefing.lexicon)).ranked
+        ranked = (await lookup.read(briefing, message)).ranked
         return not ranked or ranked[0].probability < OVERRULES
 
     async def _look_up(
@@ -239,16 +243,15 @@ class Desk:
     ) -> AsyncGenerator[Event]:
         """Reads the tenant's sources (and those of the lines behind a front door) for one part of the message."""
         tenant = briefing.tenant
+        lines = [briefing, *[await self._briefings.of(self._tenants[t]) for t in tenant.lines if t in self._tenants]]
         best: tuple[Question, list[Evidence]] | None = None
         for reading in part.readings:
             ranked: list[Evidence] = []
-            lines = (tenant, *(self._tenants[t] for t in tenant.lines if t in self._tenants))
             for line in lines:
-                lookup.begin(line.id, reading)
+                lookup.begin(line, reading)
             for line in lines:
-                words = briefing if line is tenant else await self._briefings.of(line)
-                found = await lookup.read(line.id, reading, words.lexicon)
-                if line is tenant or found.hits:
+                found = await lookup.read(line, reading)
+                if line is briefing or found.hits:
                     yield PassagesRetrieved(
                         question=reading,
                         passages=tuple(h.passage.id for h in found.hits),
@@ -298,10 +301,16 @@ def _least(briefing: Briefing) -> float:
     return PERHAPS_ABROAD if briefing.foreign else PERHAPS
 
 
-def _upset(intent: Intent, draft: Draft, enough: float) -> bool:
-    """An angry customer for whom the desk has no good answer."""
-    unanswered = draft.route is Route.REFUSE or (draft.route in (Route.FAQ, Route.KNOWLEDGE) and draft.confidence < enough)
+def _upset(intent: Intent, draft: Draft, message: str, enough: float) -> bool:
+    """An angry customer for whom the desk has no good answer: none at all, or a mere perhaps to somebody who asked nothing."""
+    perhaps = draft.route in (Route.FAQ, Route.KNOWLEDGE) and draft.confidence < enough
+    unanswered = draft.route is Route.REFUSE or (perhaps and not _asks_something(message))
     return intent.anger > ANGRY and unanswered and intent.route is not Route.REFUSE
+
+
+def _asks_something(message: str) -> bool:
+    """Whether some part of a message is a question, whatever else it vents."""
+    return any(asks(clause) or _HOW.search(clause) for clause in clauses_of(message))
 
 
 def _or_whole(found: Answer, whole: Sequence[Answer]) -> Answer:

@@ -96,11 +96,12 @@ def _cells(question: Question, ranked: Sequence[Evidence]) -> Chosen:
     attributes = len(same_row) > 1 and not wide and len({frozenset(k) for k in kinds}) == len(kinds)
     said = same_row if attributes else [e for e in same_row if e is best or e.probability >= max(0.12, 0.35 * best.probability)][:2]
     said = sorted(said, key=lambda e: table.header.index(e.unit.column) if table and e.unit.column in table.header else 0)
-    values = "; ".join(_value(e.unit, alone=len(same_row) == 1) for e in said)
+    written = [_value(e.unit, alone=len(same_row) == 1) for e in said]
+    values = "; ".join(written)
     about = best.unit.context
     row = best.unit.row
     lead = f"{about} – {row}" if about and about.lower() not in row.lower() else row
-    found: Chosen = [(f"{lead}: {values}{'' if values.endswith('.') else '.'}", _proof(best.unit), best.unit)]
+    found: Chosen = [(f"{lead}: {values}{'' if values.endswith('.') else '.'}", _proof(best.unit, written), best.unit)]
     others = [
         e
         for e in ranked[1:6]
@@ -117,10 +118,9 @@ def _value(unit: Unit, *, alone: bool) -> str:
     return unit.value if (alone and _PLAIN_COLUMN.match(unit.column)) or not unit.column else f"{unit.column}: {unit.value}"
 
 
-def _proof(unit: Unit) -> str:
-    table = unit.passage.table
-    header = " | ".join(table.header) if table else ""
-    return f"{unit.context} {unit.passage.title} {' '.join(unit.passage.headings)} {header} {unit.quote}"
+def _proof(unit: Unit, said: Sequence[str]) -> str:
+    """What proves the said cells of a row: where the table stands, the row's name, and those cells. The others say other things."""
+    return f"{unit.context} {unit.passage.title} {' '.join(unit.passage.headings)} {unit.row}: {'; '.join(said)}"
 
 
 def _is_near(one: Evidence, other: Evidence) -> bool:

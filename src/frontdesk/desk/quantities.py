@@ -88,6 +88,8 @@ _UNITS: dict[str, tuple[Dimension, float]] = {
     **dict.fromkeys(("chf", "sek", "nok", "dkk", "pln", "jpy", "¥", "inr", "₹"), (Dimension.MONEY, 1.0)),
     **dict.fromkeys(("p", "pence", "cent", "cents"), (Dimension.MONEY, 0.01)),
 }
+UNIT_WORDS = frozenset(_UNITS)
+"""Units as they stand in text, in lower case."""
 SMALL_NUMBERS = {
     w: i
     for i, w in enumerate(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from weakref import WeakKeyDictionary
@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from frontdesk.desk.guardrails import content_words
 from frontdesk.desk.lexicon import Lexicon
-from frontdesk.desk.signs import FEATURES, Likeness, Question, Studies, Study, by_tokens, expected_amounts, face, signs_of, study
-from frontdesk.desk.units import Unit, UnitKind
+from frontdesk.desk.signs import FEATURES, Question, Studies, Study, expected_amounts, face, signs_of, study
+from frontdesk.desk.units import Unit
 from frontdesk.domain.knowledge import Passage
 from frontdesk.errors import BadInput
-from frontdesk.models.protocols import Embedder, Reading, TokenEncoder, Vectors
+from frontdesk.models.protocols import Embedder, Vectors
 
 __all__ = [
     "FEATURES",
@@ -40,8 +40,6 @@ __all__ = [
     "together",
 ]
 
-READ = 16_000
-"""Texts whose tokens are kept, five kilobytes each."""
 RIVALS = 12
 """Units whose chances are weighed against each other when several tenants are read together."""
 
@@ -68,9 +66,13 @@ class Reader:
         self._encoder = encoder or embedder
         self._model = weights or ReadingModel.shipped()
         self._cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
-        self._readings: OrderedDict[str, Reading] = OrderedDict()
         self._limit = cache
         self._studies: WeakKeyDictionary[Lexicon, Studies] = WeakKeyDictionary()
+
+    @property
+    def name(self) -> str:
+        """Name of the encoder that compares."""
+        return self._encoder.name
 
     @property
     def embedder(self) -> Embedder:
@@ -91,10 +93,13 @@ class Reader:
         """The question with its vectors. `context` is what the customer said around it."""
         whole = f"{context} {text}".strip()
         clauses = [c.strip() for c in re.split(r"(?<=[.!?;\n])\s+", whole) if len(content_words(c)) >= 2][:6] or [whole]
-        readings = await self.readings([whole, *clauses])
-        vectors = np.stack([r.vector for r in readings])
+        vectors = await self._encoder.embed([whole, *clauses])
         base = vectors[0] if self._encoder is self._embedder else (await self._embedder.embed([whole]))[0]
-        return Question(text=whole, search=base, vector=vectors[0], clauses=vectors[1:], readings=tuple(readings))
+        return Question(text=whole, search=base, vector=vectors[0], clauses=vectors[1:])
+
+    def know(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+        """Takes over vectors that this encoder made before, by their texts."""
+        self._cache.update(vectors)
 
     async def vectors(self, texts: Sequence[str]) -> Vectors:
         """The reader's vectors, from the cache where they are known; shape (len(texts), dimensions)."""
@@ -108,26 +113,6 @@ class Reader:
         while len(self._cache) > self._limit:
             self._cache.popitem(last=False)
         return rows
-
-    async def readings(self, texts: Sequence[str]) -> list[Reading]:
-        """The texts by their tokens, from the cache where they are known."""
-        missing = list(dict.fromkeys(t for t in texts if t not in self._readings))
-        if missing:
-            for text, reading in zip(missing, await self._by_tokens(missing), strict=True):
-                self._readings[text] = reading
-                self._cache[text] = reading.vector
-        found = [self._readings[t] for t in texts]
-        for text in texts:
-            self._readings.move_to_end(text)
-        while len(self._readings) > READ:
-            self._readings.popitem(last=False)
-        return found
-
-    async def _by_tokens(self, texts: Sequence[str]) -> list[Reading]:
-        if isinstance(self._encoder, TokenEncoder):
-            return await self._encoder.readings(texts)
-        one = np.ones(1, np.float32)
-        return [Reading(vector=v, tokens=v[None].astype(np.float16), weights=one) for v in await self._encoder.embed(texts)]
 
     async def read(self, question: Question, passages: Sequence[Passage], lexicon: Lexicon) -> list[Evidence]:
         """All units of the passages, the likeliest answer first."""
@@ -146,18 +131,10 @@ class Reader:
         return await self._signs(question, [study(unit, lexicon) for unit in units], lexicon)
 
     async def _signs(self, question: Question, studies: Sequence[Study], lexicon: Lexicon) -> NDArray[np.float64]:
-        by_token = {text: i for i, text in enumerate(dict.fromkeys(text for s in studies for text in _compared(s)))}
-        asked, told = by_tokens(question, await self.readings(list(by_token)))
         whole = {text: i for i, text in enumerate(dict.fromkeys(text for s in studies for text in s.faces))}
         alike = await self.vectors(list(whole)) @ np.vstack([question.vector[None], question.clauses]).T
         faces = np.array([[whole[text] for text in s.faces] for s in studies])
-        tokens = np.array([[by_token.get(text, 0) for text in s.faces] for s in studies])
-        return signs_of(question, studies, Likeness(vectors=alike[faces], asked=asked[tokens], told=told[tokens]), lexicon)
-
-
-def _compared(study: Study) -> tuple[str, ...]:
-    """The faces that are compared by their tokens: what the unit says, and a cell's row and column."""
-    return (study.faces[0], *study.faces[3:]) if study.unit.kind is UnitKind.CELL else study.faces[:1]
+        return signs_of(question, studies, alike[faces], lexicon)
 
 
 @dataclass(frozen=True, kw_only=True)

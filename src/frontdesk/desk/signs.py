@@ -20,7 +20,7 @@ from frontdesk.desk.lexicon import Lexicon
 from frontdesk.desk.quantities import Dimension, Quantity, Span, quantities, spans
 from frontdesk.desk.units import Unit, UnitKind, units_of
 from frontdesk.domain.knowledge import Passage, PassageId
-from frontdesk.models.protocols import Reading, Vectors
+from frontdesk.models.protocols import Vectors
 
 FEATURES = (
     "cos_unit",
@@ -56,14 +56,6 @@ FEATURES = (
     "best_alike",
     "best_words",
     "second_gap",
-    "late_unit",
-    "late_clause",
-    "late_back",
-    "late_lead",
-    "late_row",
-    "late_column",
-    "late_row_best",
-    "late_column_best",
 )
 YEAR = 365.25
 """Days."""
@@ -84,8 +76,6 @@ class Question:
     """Its vector in the reader's encoder."""
     clauses: Vectors
     """The reader's vectors of the question's sentences; the whole question's own when there is only one."""
-    readings: tuple[Reading, ...]
-    """The question by its tokens, then its clauses."""
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -227,34 +217,6 @@ def study(unit: Unit, lexicon: Lexicon) -> Study:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Likeness:
-    """How near the faces of n units are to a question of c clauses."""
-
-    vectors: NDArray[np.float32]
-    """As wholes, (n, 5, 1 + c): each face against the question (first) and its clauses."""
-    asked: NDArray[np.float32]
-    """By tokens, (n, 5, 1 + c): for each token of the question (or clause) the most alike of the face, weighed by how much it matters."""
-    told: NDArray[np.float32]
-    """By tokens the other way, (n, 5): the mean over the face's tokens of the most alike token of the question."""
-
-
-def by_tokens(question: Question, texts: Sequence[Reading]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """How near texts are to a question by their tokens: `asked` (texts, 1 + clauses) and `told` (texts,), see Likeness."""
-    lengths = np.array([len(t.tokens) for t in texts])
-    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    sides = question.readings[:1] if len(question.readings) == 2 else question.readings  # a single clause is the question itself
-    ours = np.concatenate([r.tokens for r in sides]).astype(np.float32)
-    near = np.concatenate([t.tokens for t in texts]).astype(np.float32) @ ours.T
-    best = np.maximum.reduceat(near, starts, axis=0)
-    ends = np.cumsum([0, *(len(r.tokens) for r in sides)])
-    asked = np.stack([best[:, a:b] @ r.weights for r, a, b in zip(sides, ends, ends[1:], strict=False)], axis=1)
-    if len(sides) == 1:
-        asked = np.repeat(asked, len(question.readings), axis=1)
-    told = np.add.reduceat(near[:, : ends[1]].max(axis=1), starts) / lengths
-    return asked, told
-
-
 def _ranges(unit: Unit) -> tuple[Span, ...]:
     """The ranges that a unit is about. A row "5 to 11" below the header "Age" or "Weight (kg)" counts years or kilograms."""
     if unit.kind is not UnitKind.CELL:
@@ -294,16 +256,14 @@ def _same_kind(stated: Quantity, span: Span) -> float | None:
     return None
 
 
-def signs_of(question: Question, studies: Sequence[Study], alike: Likeness, lexicon: Lexicon) -> NDArray[np.float64]:
-    """The signs of each unit, shape (len(studies), len(FEATURES)), columns in the order of FEATURES."""
-    whole, clause = alike.vectors[:, :, 0].tolist(), alike.vectors[:, :, 1:].max(axis=2).tolist()
+def signs_of(question: Question, studies: Sequence[Study], alike: NDArray[np.float32], lexicon: Lexicon) -> NDArray[np.float64]:
+    """The signs of each unit, shape (len(studies), len(FEATURES)), columns in the order of FEATURES.
+
+    `alike` (len(studies), 5, 1 + c): how near each face of each unit is to the question (first) and to its c clauses.
+    """
+    whole, clause = alike[:, :, 0].tolist(), alike[:, :, 1:].max(axis=2).tolist()
     worded = _Wording(question, lexicon)
     found = np.array([worded.signs(s, w, c) for s, w, c in zip(studies, whole, clause, strict=True)], dtype=np.float64)
-    cells = np.array([s.unit.kind is UnitKind.CELL for s in studies], dtype=np.float64)
-    at = FEATURES.index("late_unit")
-    found[:, at : at + 3] = np.stack([alike.asked[:, 0, 0], alike.asked[:, 0, 1:].max(axis=1), alike.told[:, 0]], axis=1)
-    found[:, FEATURES.index("late_row")] = alike.told[:, 3] * cells
-    found[:, FEATURES.index("late_column")] = alike.told[:, 4] * cells
     return _relative(found, [s.unit for s in studies])
 
 
@@ -419,9 +379,7 @@ def _relative(rows: NDArray[np.float64], units: Sequence[Unit]) -> NDArray[np.fl
             if target == "row_best":
                 strength = strength + 0.6 * rows[members, at["range_hit"]] - 0.6 * rows[members, at["range_miss"]]
             rows[members, at[target]] = strength - strength.max()
-        for source, target in (("late_row", "late_row_best"), ("late_column", "late_column_best")):
-            rows[members, at[target]] = rows[members, at[source]] - rows[members, at[source]].max()
-    for source, target in (("cos_unit", "lead_unit"), ("cos_passage", "lead_passage"), ("late_unit", "late_lead")):
+    for source, target in (("cos_unit", "lead_unit"), ("cos_passage", "lead_passage")):
         rows[:, at[target]] = rows[:, at[source]] - rows[:, at[source]].max()
     alike = np.sort(rows[:, at["cos_unit"]])[::-1]
     rows[:, at["best_alike"]] = alike[0]

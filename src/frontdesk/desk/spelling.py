@@ -15,6 +15,7 @@ from rapidfuzz.distance import OSA
 
 from frontdesk.desk.guardrails import STOP
 from frontdesk.desk.intent import support_set
+from frontdesk.desk.quantities import UNIT_WORDS
 
 Knows = Callable[[str], bool]
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
@@ -46,7 +47,9 @@ class Spelling:
         return self._found[low]
 
     def _is_word(self, low: str) -> bool:
-        return low in self._own or low in _everyday() or bool(self._knows and self._knows(low))
+        """Whether a word needs no mending: one that somebody knows, in the plural too, and a unit however it is cut short ("mins")."""
+        one = low.removesuffix("s")
+        return low in UNIT_WORDS or any(w in self._own or w in _everyday() or bool(self._knows and self._knows(w)) for w in (low, one))
 
     def _nearest(self, low: str) -> str:
         """The nearest candidate: one slip, two in a long word; its first letter counts, and so do its length and the tenant's words."""

@@ -1,9 +1,8 @@
 """Makes `reading_model.json` from the invented companies in `reading_set/`, and says how well it reads companies it was not trained on.
 
-    python -m frontdesk.training.reading_encoder --hold 0/4 --out held.safetensors
-    python -m frontdesk.desk.train_reading --encoder held.safetensors
+    python -m frontdesk.desk.train_reading --encoder a.safetensors b.safetensors
 
-Whole companies are held out, never single questions: the desk has to read companies that nobody has seen. For the same reason the
+with the two encoders of `training.reading_encoder`. Whole companies are held out, never single questions: the desk has to read companies that nobody has seen. For the same reason the
 model only learns from companies that its encoder was not trained on (an adapter says which), else it would trust it too much.
 """
 
@@ -24,7 +23,8 @@ from numpy.typing import NDArray
 
 from frontdesk.desk.guardrails import content_words
 from frontdesk.desk.intent import support_set
-from frontdesk.desk.reading import FEATURES, Lexicon, Reader, ReadingModel, choice
+from frontdesk.desk.reading import FEATURES, Lexicon, Question, Reader, ReadingModel, choice
+from frontdesk.desk.shelf import Shelf, joined
 from frontdesk.desk.units import Unit, UnitKind, units_of
 from frontdesk.domain.knowledge import FaqPair, Passage
 from frontdesk.knowledge import readers
@@ -37,6 +37,8 @@ from frontdesk.settings import load
 FOLDER = Path(__file__).parent / "reading_set"
 TARGET = Path(__file__).parent / "reading_model.json"
 CANDIDATES = 14
+POT = 3
+"""Companies whose passages lie in one pot while one of them is asked: a tenant has more to confuse than one invented company."""
 NOTHING = ("none", "foreign", "gone")
 """Kinds of questions that nothing answers: near misses, matters of others, and questions whose answer was taken away."""
 TWINS = 0.4
@@ -96,52 +98,62 @@ async def examples(reader: Reader, folder: Path = FOLDER, *, only: frozenset[str
     companies = _companies(folder)
     beside = [u.text for u in support_set() if u.route == "refuse" and u.text.isascii()]
     found = []
-    for company in companies:
+    for place, company in enumerate(companies):
         if only and company["id"] not in only:
             continue
-        desk = await _Asked.open(reader, company)
+        pot = [companies[(place + n) % len(companies)] for n in range(min(POT, len(companies)))]
+        desk = await _Asked.open(reader, company, pot)
         for row in company["questions"]:
             found.append(await desk.example(row["q"], row["kind"], row.get("answer") or []))
             if found[-1].right.any() and rng.random() < TWINS:
                 found.append(await desk.without_answer(found[-1]))
-        others = [row["q"] for other in companies if other is not company for row in other["questions"] if row["kind"] != "none"]
-        for text in [*rng.sample(others, FOREIGN), *rng.sample(beside, FOREIGN // 2)]:
+        others = [row["q"] for other in companies if other not in pot for row in other["questions"] if row["kind"] != "none"]
+        for text in [*rng.sample(others, min(FOREIGN, len(others))), *rng.sample(beside, FOREIGN // 2)]:
             found.append(await desk.example(text, "foreign", []))
     return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
-    """One company, ready to be asked."""
+    """One company, ready to be asked among others."""
 
     reader: Reader
     company: dict[str, Any]
     passages: list[Passage]
     lexicon: Lexicon
+    shelf: Shelf
     vectors: Vectors
     words: list[frozenset[str]]
 
     @classmethod
-    async def open(cls, reader: Reader, company: dict[str, Any]) -> _Asked:
-        passages = passages_of(company)
+    async def open(cls, reader: Reader, company: dict[str, Any], pot: Sequence[dict[str, Any]]) -> _Asked:
+        passages = [p for one in pot for p in passages_of(one)]
         return cls(
             reader=reader,
             company=company,
             passages=passages,
             lexicon=Lexicon(passages),
+            shelf=await Shelf.of(passages, reader),
             vectors=await reader.embedder.embed([embedded_text(p) for p in passages]),
             words=[frozenset(content_words(search_text(p))) for p in passages],
         )
 
     async def example(self, text: str, kind: str, answers: Sequence[dict[str, Any]]) -> Example:
         question = await self.reader.question(text)
+        units = tuple(u for passage in self._found(question) for u in units_of(passage))
+        signs = await self.reader.signs(question, units, self.lexicon)
+        own = f"{self.company['id']}/"
+        right = np.array([u.passage.id.startswith(own) and is_right(u, answers, self.company["faq"]) for u in units])
+        return Example(company=self.company["id"], text=text, kind=kind, units=units, signs=signs, right=right)
+
+    def _found(self, question: Question) -> list[Passage]:
+        """What search and shelf would find for a question, see `desk.lookup`."""
         meaning = self.vectors @ question.search
         literal = np.array([self.lexicon.coverage(question.words, w) for w in self.words])
-        order = np.argsort(-(1 / (20 + _ranks(meaning)) + 0.5 / (20 + _ranks(literal))))[:CANDIDATES]
-        units = tuple(u for i in order for u in units_of(self.passages[int(i)]))
-        signs = await self.reader.signs(question, units, self.lexicon)
-        right = np.array([is_right(u, answers, self.company["faq"]) for u in units])
-        return Example(company=self.company["id"], text=text, kind=kind, units=units, signs=signs, right=right)
+        fused = 1 / (60 + _ranks(meaning)) + (literal > 0) / (60 + _ranks(literal))
+        searched = [self.passages[int(i)] for i in np.argsort(-fused)[:CANDIDATES]]
+        near = [p for p, _ in self.shelf.nearest(question.vector, CANDIDATES)]
+        return joined(near, searched, lambda p: p.id)[:CANDIDATES]
 
     async def without_answer(self, example: Example) -> Example:
         """The same question as if its answer stood nowhere."""
@@ -277,7 +289,8 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[Example] = []
     for adapter in options.encoder:
         encoder = MiniLM(folder, threads=settings.compute_threads, adapter=adapter)
-        rows += await examples(Reader(base, blank, encoder=encoder), only=_held_out(adapter))
+        asked = frozenset(e.company for e in rows)
+        rows += await examples(Reader(base, blank, encoder=encoder), only=held_of(adapter) - asked)
     if not options.encoder:
         rows = await examples(Reader(base, blank))
     figures, limit = cross_validate(rows)
@@ -290,7 +303,7 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _held_out(adapter: Path) -> frozenset[str]:
+def held_of(adapter: Path) -> frozenset[str]:
     """The companies that an adapter was not trained on, as its file says."""
     from safetensors import safe_open
 

@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from frontdesk.domain.knowledge import FAQ_SOURCE, Document, FaqPair, Hit, Passage
+from frontdesk.domain.knowledge import FAQ_SOURCE, Document, FaqPair, Hit, Passage, PassageId
 from frontdesk.domain.tenancy import Tenant, TenantId
 from frontdesk.errors import BadDocument
 from frontdesk.knowledge import search as searching
@@ -170,6 +170,14 @@ class Library:
             *(knowledge.search(text=text, vector=v, limit=depth) for text, v in zip(asked, vectors, strict=True))
         )
         return searching.fused(rankings, limit)
+
+    async def passages(self, tenant: TenantId, ids: Sequence[PassageId]) -> Passages:
+        """Passages of any version by id, in the order asked; unknown ids are left out."""
+        return await self._knowledge(tenant).passages(ids)
+
+    async def current(self, tenant: TenantId, passages: Sequence[PassageId]) -> frozenset[PassageId]:
+        """Those of the passages that still answer, at this moment."""
+        return await self._knowledge(tenant).current(passages) if passages else frozenset()
 
     async def surroundings(self, tenant: TenantId, passage: Passage, *, around: int = 1) -> Passages:
         """The passage with its neighbours below the same heading and the rest of its table, in reading order."""

@@ -19,12 +19,11 @@ from typing import Any, TypeVar
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 from tokenizers import Encoding, Tokenizer
 
 from frontdesk.errors import ModelMissing, ModelUnavailable
 from frontdesk.models import bert_graph, registry
-from frontdesk.models.protocols import Reading, Vectors
+from frontdesk.models.protocols import Vectors
 
 _MAX_TOKENS = 256
 _SHORT_REQUEST = 8  # texts
@@ -63,7 +62,6 @@ class MiniLM:
         self._one_by_one = precision == "int8"  # its scale is per batch: alone, a text always gets the same vector
         self._tokenizer = _tokenizer(path)
         self._session = _session(path, threads, precision, adapter)
-        self._maps = _Maps.of(adapter)
         self.dimensions = int(self._session.get_outputs()[0].shape[1])
         self._short = ThreadPoolExecutor(1, "embed-short")
         self._long = ThreadPoolExecutor(1, "embed-long", initializer=_lower_priority)
@@ -99,21 +97,6 @@ class MiniLM:
                 rows = await self._on(lane, lambda some=some: self._run(some, "sentence", "middle"))  # type: ignore[misc]
                 found[[start + i for i in batch]] = np.stack(rows, axis=1)
         return found
-
-    async def readings(self, texts: Sequence[str]) -> list[Reading]:
-        """Whole and by tokens, as the adapter taught; without such an adapter a text is its own single token. Raises ModelUnavailable."""
-        if self._maps is None:
-            return [_single(row) for row in await self.embed(texts)]
-        lane = self._short if _is_short(texts) else self._long
-        found: dict[int, Reading] = {}
-        for start in range(0, len(texts), _WINDOW):
-            window = texts[start : start + _WINDOW]
-            encodings = await self._on(lane, lambda window=window: [self._encode(text) for text in window])  # type: ignore[misc]
-            for batch in self._batches(encodings):
-                some = [encodings[i] for i in batch]
-                rows = await self._on(lane, lambda some=some, maps=self._maps: self._readings(some, maps))  # type: ignore[misc]
-                found.update(zip([start + i for i in batch], rows, strict=True))
-        return [found[i] for i in range(len(texts))]
 
     async def embed_tokens(self, texts: Sequence[str]) -> list[NDArray[np.float32]]:
         """For late interaction: per text one unit-length row per token, (tokens, dimensions), [CLS] and [SEP] left out."""
@@ -160,14 +143,6 @@ class MiniLM:
         for batch in self._batches(encodings):
             found[batch] = self._run([encodings[i] for i in batch], "sentence")[0]
         return found
-
-    def _readings(self, encodings: Sequence[Encoding], maps: _Maps) -> list[Reading]:
-        vectors, states = self._run(encodings, "sentence", "states")
-        kept = [[i for i, special in enumerate(e.special_tokens_mask) if not special] for e in encodings]
-        return [
-            maps.reading(vector, state[places]) if places else _single(vector)
-            for vector, state, places in zip(vectors, states, kept, strict=True)
-        ]
 
     def _tokens(self, text: str) -> list[Token]:
         encoding = self._encode(text)
@@ -227,38 +202,6 @@ class MiniLM:
 
     def _no_rows(self) -> NDArray[np.float32]:
         return np.empty((0, self.dimensions), np.float32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Maps:
-    """What an adapter holds for the comparison by tokens (see `training.reading_encoder`)."""
-
-    project: NDArray[np.float32]
-    """(hidden, width)."""
-    weigh: NDArray[np.float32]
-    """(hidden + 1,); the last is added."""
-
-    @classmethod
-    def of(cls, adapter: Path | None) -> _Maps | None:
-        held = load_file(adapter) if adapter is not None else {}
-        if "late.project" not in held:
-            return None
-        return cls(project=held["late.project"].astype(np.float32).T, weigh=held["late.weigh"].astype(np.float32))
-
-    def reading(self, vector: NDArray[np.float32], states: NDArray[np.float32]) -> Reading:
-        """`states`: (tokens, hidden), at least one row."""
-        rows = states @ self.project
-        scores = states @ self.weigh[:-1] + self.weigh[-1]
-        powers = np.exp(scores - scores.max())
-        return Reading(
-            vector=vector.copy(),  # a row of its own, or the whole batch would stay in memory with it
-            tokens=(rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16),
-            weights=powers / powers.sum(),
-        )
-
-
-def _single(vector: NDArray[np.float32]) -> Reading:
-    return Reading(vector=vector, tokens=vector[None].astype(np.float16), weights=np.ones(1, np.float32))
 
 
 def _is_short(texts: Sequence[str]) -> bool:

@@ -75,27 +75,6 @@ class Embedder(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """A text as a reader compares it: as a whole and token by token."""
-
-    vector: NDArray[np.float32]
-    """(dimensions,), unit length."""
-    tokens: NDArray[np.float16]
-    """(tokens, width), unit length each; at least one row."""
-    weights: NDArray[np.float32]
-    """(tokens,), how much each token matters when the text is a question; their sum is 1."""
-
-
-@runtime_checkable
-class TokenEncoder(Protocol):
-    """An embedder that can also tell texts apart by their tokens."""
-
-    async def readings(self, texts: Sequence[str]) -> list[Reading]:
-        """One reading per text, in order. Raises ModelUnavailable."""
-        ...
-
-
 async def complete(model: LanguageModel, request: ChatRequest) -> str:
     """The whole continuation as one string."""
     return "".join([piece async for piece in model.stream(request)])

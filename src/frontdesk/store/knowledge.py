@@ -130,6 +130,11 @@ class KnowledgeStore:
         found = {row.id: _passage(row) for row in rows}
         return [found[id] for id in ids if id in found]
 
+    async def current(self, ids: Sequence[PassageId]) -> frozenset[PassageId]:
+        """Those of the passages that a document of today holds."""
+        (rows,) = await self._database.read(self._tenant, self._step("current", ids=list(ids)))
+        return frozenset(PassageId(row.id) for row in rows)
+
     async def neighbours(self, passage: Passage, *, around: int = 1) -> list[Passage]:
         """The passages of the same document and version within `around` places, itself included, in order."""
         span = {"first": passage.ordinal - around, "last": passage.ordinal + around}

@@ -81,6 +81,9 @@ order by s.score desc, s.id
 select id, document, source, title, kind, text, headings, grid, ordinal, version from passages
 where tenant = %(tenant)s and id = any(%(ids)s)
 
+-- name: current
+select id from passages where tenant = %(tenant)s and id = any(%(ids)s) and current and quarantine is null
+
 -- name: neighbours
 select id, document, source, title, kind, text, headings, grid, ordinal, version from passages
 where tenant = %(tenant)s and document = %(document)s and version = %(version)s and quarantine is null
