@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from frontdesk.analytics.exporting import SCHEMA, Format, Table, What, _cell, _uncell, query, read, table, text, write
+from frontdesk.analytics.export_choices import Format, What
+from frontdesk.analytics.exporting import SCHEMA, Table, _cell, _uncell, query, read, table, text, write
 from frontdesk.analytics.service import Analytics
 from frontdesk.domain.conversation import Route, ToolCall, TurnId
 from frontdesk.domain.events import IntentRecognized, MessageReceived, ReplySent, ToolCalled

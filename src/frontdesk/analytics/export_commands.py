@@ -6,16 +6,19 @@ import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table as Shown
 
 from frontdesk import settings as configuration
-from frontdesk.analytics.exporting import Format, Table, What
+from frontdesk.analytics.export_choices import Format, What
 from frontdesk.domain.tenancy import TenantId
 from frontdesk.errors import BadInput
+
+if TYPE_CHECKING:
+    from frontdesk.analytics.exporting import Table
 
 Data = Annotated[Path | None, typer.Option("--data", help="Folder for the database and keys [FRONTDESK_DATA].")]
 TenantName = Annotated[str, typer.Argument(help="Tenant id.")]

@@ -14,12 +14,12 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
 
+from frontdesk.analytics.export_choices import Format, What
 from frontdesk.analytics.metrics import COLUMNS
 from frontdesk.analytics.metrics import Row as LedgerRow
 from frontdesk.analytics.service import Analytics
@@ -47,23 +47,6 @@ _SQL: Mapping[Kind, str] = {"text": "VARCHAR", "int": "BIGINT", "float": "DOUBLE
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 PAGE = 2_000
 """Events read at once."""
-
-
-class What(StrEnum):
-    """The tables."""
-
-    MESSAGES = "messages"
-    TURNS = "turns"
-    EVENTS = "events"
-    OUTCOMES = "outcomes"
-
-
-class Format(StrEnum):
-    """The forms of a file."""
-
-    CSV = "csv"
-    JSONL = "jsonl"
-    PARQUET = "parquet"
 
 
 _PLACE: tuple[tuple[str, Kind], ...] = (("conversation", "text"), ("turn", "text"))

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import AgglomerativeClustering
 
 from frontdesk.analytics.contradictions import sentences_of, words_of
 from frontdesk.domain.conversation import ConversationId
@@ -105,6 +104,8 @@ def themes(asked: Sequence[Asked], vectors: Vectors, *, least: int = 3) -> list[
     """Themes of at least `least` requests, the most frequent first. `vectors` (len(asked), dimensions), unit length. Repeatable."""
     if len(asked) < max(2, least):
         return []
+    from sklearn.cluster import AgglomerativeClustering  # most of a start, and seldom needed
+
     rows = np.asarray(vectors, np.float32)
     step = max(1, math.ceil(len(asked) / SAMPLE))
     sample = np.arange(0, len(asked), step)

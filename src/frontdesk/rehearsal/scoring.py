@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import stats
 
 from frontdesk.rehearsal.audit import faults
 from frontdesk.rehearsal.cast import Cast
@@ -215,6 +214,8 @@ def compare(first: Sequence[Score], second: Sequence[Score]) -> dict[str, Any]:
 
     Only pairs in which neither run's simulator was at fault count. `significant` means p below 0.05 by McNemar's exact test.
     """
+    from scipy import stats  # a second to load, which every start would pay
+
     others = {(s.number, s.scenario, s.seed): s for s in second if not s.faults}
     pairs = [(a, others[same]) for a in first if not a.faults and (same := (a.number, a.scenario, a.seed)) in others]
     lost = [a.number for a, b in pairs if a.passed and not b.passed]
@@ -244,6 +245,8 @@ def wilson(passed: int, total: int) -> list[float]:
     """95 % interval of a share."""
     if not total:
         return [0.0, 1.0]
+    from scipy import stats  # a second to load, which every start would pay
+
     found = stats.binomtest(passed, total).proportion_ci(method="wilson")
     return [float(found.low), float(found.high)]
 
