@@ -142,7 +142,9 @@ class IntentHead:
 
     def __init__(self, *, state: dict[str, NDArray[Any]], wording: _Wording, facts: Mapping[str, Any]) -> None:
         self._centre: Floats = state["centre"]
-        self._meaning: Floats = state["meaning"]
+        # Columns first: one text against the whole training set then reads its memory straight through, in half the time.
+        self._meaning: Floats = np.asfortranarray(state["meaning"])
+        state["meaning"] = self._meaning
         rows = sparse.csr_matrix((state["data"], state["indices"], state["indptr"]), shape=(len(self._meaning), len(wording.terms)))
         self._by_term = rows.T.tocsr()  # (terms, training rows): a text is compared through its own few terms only
         self._answers: Floats = state["answers"]

@@ -130,9 +130,9 @@ def _luhn(digits: str) -> bool:
 
 
 def _phone(found: re.Match[str]) -> str:
-    number, before, after = found[0], found.string[: found.start()], found.string[found.end() :]
+    number, before, after = found[0], found.string[max(0, found.start() - 60) : found.start()], found.string[found.end() : found.end() + 12]
     size = sum(c.isdigit() for c in number)
-    if not 8 <= size <= 15 or _DATE.match(number) or _MONEY_AFTER.match(after) or _NUMBER_BEFORE.search(before[-60:]):
+    if not 8 <= size <= 15 or _DATE.match(number) or _MONEY_AFTER.match(after) or _NUMBER_BEFORE.search(before):
         return number
     return "[phone]"
 
