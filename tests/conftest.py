@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from frontdesk import settings
 from frontdesk.domain.tenancy import TenantId
@@ -25,6 +26,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("KAFKA TESTS SKIPPED", red=True, bold=True)
         for reason in sorted({str(r.longrepr[2] if isinstance(r.longrepr, tuple) else r.longrepr) for r in left}):
             terminalreporter.write_line(reason)
+
+
+LONG = ("integration", "server", "training", "desk", "rehearsal")
+"""Rooms that take longest: where several workers share the suite, these begin first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers a room stays with one of them, since its tests share a desk, a server or a browser."""
+    here = Path(__file__).parent
+    rooms = {item: item.path.relative_to(here).parts[0] for item in items}
+    for item, room in rooms.items():
+        item.add_marker(pytest.mark.xdist_group(room))
+    items.sort(key=lambda item: LONG.index(rooms[item]) if rooms[item] in LONG else len(LONG))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Matrix products as the program itself does them: a second thread spins at barriers, and other tests run beside these."""
+    threadpool_limits(1)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
@@ -39,7 +39,8 @@ Hits = list[Hit]
 MAX_BYTES: Final = 20 * 1024 * 1024
 _RECIPE: Final = 1
 """Raise it when parsing or splitting changes, so that every document is indexed again."""
-_BATCH: Final = 256
+_BATCH: Final = 96
+"""Passages that are embedded together; while they are, those before them are written."""
 _ORDERS: Final = "it reads like orders to an assistant"
 _IGNORED: Final = frozenset({"thumbs.db", "desktop.ini"})
 
@@ -87,6 +88,20 @@ class _Pending:
     seal: str
     drafts: list[Draft]
     known: bool
+
+
+@dataclass
+class _Shown:
+    """How far an index run is, for whoever watches."""
+
+    progress: Progress | None
+    total: int
+    done: int = 0
+
+    def add(self, passages: int) -> None:
+        self.done += passages
+        if self.progress is not None:
+            self.progress(self.done, self.total)
 
 
 class Library:
@@ -217,21 +232,27 @@ class Library:
     async def _index(
         self, knowledge: KnowledgeStore, pending: Sequence[_Pending], tally: _Tally, progress: Progress | None, *, reuse: bool
     ) -> None:
-        """Embed and write documents in batches. `reuse`: known vectors are of this embedder."""
-        total = sum(len(document.drafts) for document in pending)
-        done = 0
-        batch: list[_Pending] = []
-        for position, document in enumerate(pending):
-            batch.append(document)
-            if position + 1 < len(pending) and sum(len(p.drafts) for p in batch) < _BATCH:
-                continue
-            vectors = await self._vectors(knowledge, [d for p in batch for d in p.drafts if not d.quarantined], tally, reuse=reuse)
-            for ready in batch:
-                await self._write(knowledge, ready, vectors, tally)
-                done += len(ready.drafts)
-                if progress is not None:
-                    progress(done, total)
-            batch = []
+        """Embed and write documents in batches, each written while the next one is embedded. `reuse`: known vectors are of this embedder."""
+        shown = _Shown(progress, sum(len(document.drafts) for document in pending))
+        writing: asyncio.Task[None] | None = None
+        try:
+            for batch in _batches(pending):
+                vectors = await self._vectors(knowledge, [d for p in batch for d in p.drafts if not d.quarantined], tally, reuse=reuse)
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(self._write_all(knowledge, batch, vectors, tally, shown))
+            if writing is not None:
+                await writing
+        finally:
+            if writing is not None and not writing.done():  # the next batch could not be embedded: what is embedded is kept all the same
+                await writing
+
+    async def _write_all(
+        self, knowledge: KnowledgeStore, batch: Sequence[_Pending], vectors: Mapping[str, Vectors], tally: _Tally, shown: _Shown
+    ) -> None:
+        for ready in batch:
+            await self._write(knowledge, ready, vectors, tally)
+            shown.add(len(ready.drafts))
 
     async def _vectors(self, knowledge: KnowledgeStore, drafts: Sequence[Draft], tally: _Tally, *, reuse: bool) -> dict[str, Vectors]:
         """A vector for each search text: the stored one where the text is known, else a new one."""
@@ -280,6 +301,18 @@ class Library:
 
     def _lock(self, tenant: TenantId) -> asyncio.Lock:
         return self._syncing.setdefault(tenant, asyncio.Lock())
+
+
+def _batches(pending: Sequence[_Pending]) -> Iterator[list[_Pending]]:
+    """Whole documents, until there is enough to embed."""
+    batch: list[_Pending] = []
+    for document in pending:
+        batch.append(document)
+        if sum(len(p.drafts) for p in batch) >= _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _origin(document: Document) -> str:
