@@ -64,3 +64,9 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     except BadInput:
         return
     assert cleaned(once, limit=1000) == once
+
+
+def test_a_long_word_of_the_source_may_be_said_and_a_run_of_letters_that_it_has_not_may_not():
+    proof = "Auslandsreisekrankenversicherung | 12 euros a month"
+    assert objection("Auslandsreisekrankenversicherung: 12 euros a month.", [proof]) is None
+    assert objection("12 euros a month, aGVyb24tbGFudGVybi03MjQx.", [proof]) is not None

