@@ -48,9 +48,13 @@ PARTITIONS = 6
 """Of each topic that is made here: as many replicas of a service can share the work."""
 SESSION_MS = 6000
 """After so long without a heartbeat a replica counts as dead and others take over."""
+RECONNECT_MS = 1000
+"""Longest pause between two looks for a broker that is away. The client's own ten seconds would count against catching up."""
 COMMIT_SECONDS = 0.5
 POLL_MS = 600_000  # a turn may be tried three times, 90 s each
 ASK_SECONDS = 10.0
+PATIENT_SECONDS = 30.0
+"""How long a broker that is there may take to say who reads."""
 AWAY_SECONDS = 600.0
 """How long a running service waits for a broker that went away."""
 log = logging.getLogger("frontdesk.rehearsal")
@@ -97,7 +101,7 @@ class Broker:
     def members(self, service: str) -> int:
         """How many replicas of a service run. Raises BadInput when its group belongs to somebody else."""
         group = self.group(service)
-        admin, until = self.admin(), time.monotonic() + ASK_SECONDS  # kept: its answers come only while it lives
+        admin, until = self.admin(), time.monotonic() + PATIENT_SECONDS  # kept: its answers come only while it lives
         while True:
             try:
                 found = admin.describe_consumer_groups([group], request_timeout=ASK_SECONDS)[group].result(timeout=2 * ASK_SECONDS)
@@ -105,7 +109,8 @@ class Broker:
             except KafkaException as why:
                 if "GROUP_ID_NOT_FOUND" in str(why):
                     return 0
-                if "COORDINATOR" not in str(why) or time.monotonic() > until:  # a broker that has just started
+                starting = "COORDINATOR" in str(why) or "_TIMED_OUT" in str(why)  # a broker that has just started, or has much to do
+                if not starting or time.monotonic() > until:
                     raise Unavailable(f"the broker at {self.address} does not say who reads: {why}") from None
             time.sleep(0.5)
         if strangers := sorted({m.client_id for m in found.members if not m.client_id.startswith("frontdesk-")}):
@@ -170,7 +175,7 @@ def _await(broker: Broker, seconds: float) -> None:
 
 
 def _application(broker: Broker, service: str, state: Path) -> Application:
-    client = {"client.id": f"frontdesk-{service}", **broker.extra}
+    client = {"client.id": f"frontdesk-{service}", "reconnect.backoff.max.ms": RECONNECT_MS, **broker.extra}
     return Application(
         broker_address=broker.address,
         consumer_group=broker.group(service),
