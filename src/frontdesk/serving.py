@@ -104,6 +104,9 @@ async def _serve(settings: Settings, listening: socket.socket, *, demo: bool = F
             group.create_task(app.state.desk.analytics.run())
             group.create_task(_retain(office))
             await _prepare(office, console, url, demo=demo)
+            # What was loaded stays until the end. Looking through it again and again for garbage would cost a third of the processor time of
+            # whoever reads a long log, and a tenth of a second at once to whoever answers meanwhile.
+            gc.freeze()
             if scenes:
                 await _play_scenes(office)
             console.print(

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import operator
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
@@ -55,6 +57,7 @@ PAUSE = 1.0
 """Seconds between two looks at the log."""
 
 _TIMES = tuple(f.name for f in dataclasses.fields(Row) if "datetime" in str(f.type))
+_VALUES = operator.attrgetter(*COLUMNS)
 _SOURCES = {Route.FAQ: "answered", Route.KNOWLEDGE: "answered", Route.DYNAMIC: "answered", Route.ELICIT: "asked", Route.REFUSE: "refused"}
 
 
@@ -251,7 +254,7 @@ def row_from(data: RowData) -> Row:
 
 def row_data(row: Row) -> dict[str, Any]:
     """A row as JSON values; times as ISO 8601."""
-    values = {name: getattr(row, name) for name in COLUMNS}
+    values = dict(zip(COLUMNS, _VALUES(row), strict=True))
     for name in _TIMES:
         if values[name] is not None:
             values[name] = values[name].isoformat()
@@ -330,16 +333,29 @@ class Analyst:
         return reached
 
     async def _advance(self, tenant: TenantId, batch: int) -> int:
-        after, folded = await self._store.for_tenant(tenant).ledger.position(LEDGER), 0
-        reached = after
-        while True:
-            events, upto = await self._store.log.read(after=after, tenant=tenant, kinds=COUNTED, limit=batch)
-            if events or upto - reached > batch:  # a quiet tenant's position need not be written at every look
-                await self._count(tenant, events, upto)
-                folded, reached = folded + len(events), upto
-            if len(events) < batch:
-                return folded
-            after = upto
+        reached, folded = await self._store.for_tenant(tenant).ledger.position(LEDGER), 0
+        async with aclosing(self._batches(tenant, reached, batch)) as batches:
+            async for events, upto in batches:
+                if events or upto - reached > batch:  # a quiet tenant's position need not be written at every look
+                    await self._count(tenant, events, upto)
+                    folded, reached = folded + len(events), upto
+        return folded
+
+    async def _batches(self, tenant: TenantId, after: int, batch: int) -> AsyncGenerator[tuple[list[Recorded], int], None]:
+        """The log in batches, up to its end; the database looks for the next one while this one is worked on."""
+
+        def read(after: int) -> asyncio.Task[tuple[list[Recorded], int]]:
+            return asyncio.create_task(self._store.log.read(after=after, tenant=tenant, kinds=COUNTED, limit=batch))
+
+        coming: asyncio.Task[tuple[list[Recorded], int]] | None = read(after)
+        try:
+            while coming is not None:
+                events, upto = await coming
+                coming = read(upto) if len(events) == batch else None
+                yield events, upto
+        finally:
+            if coming is not None:
+                coming.cancel()
 
     async def _count(self, tenant: TenantId, events: Sequence[Recorded], upto: int) -> None:
         def change(reached: int, known: Sequence[RowData]) -> list[RowData]:

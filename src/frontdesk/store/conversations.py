@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from frontdesk.domain.events import (
 from frontdesk.domain.folding import STATE_KINDS, TALK_KINDS, fold
 from frontdesk.domain.tenancy import CustomerId, KeyId, TenantId
 from frontdesk.errors import Conflict, NotFound
-from frontdesk.store.database import Database, Step, clean, clean_json
+from frontdesk.store.database import Database, Step, json_text
 from frontdesk.store.queries import load
 
 NO_TURN = TurnId("")
@@ -368,10 +367,7 @@ def new_conversation_id() -> ConversationId:
 
 def encode(event: Event) -> str:
     """The event as JSON text that PostgreSQL can hold: what is no character becomes U+FFFD."""
-    text = json.dumps(to_json(event), ensure_ascii=False, separators=(",", ":"))
-    if "\\u0000" not in text:
-        return clean(text)
-    return json.dumps(clean_json(to_json(event)), ensure_ascii=False, separators=(",", ":"))
+    return json_text(to_json(event))
 
 
 def recorded(row: Any, tenant: TenantId) -> Recorded:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import struct
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from psycopg import AsyncConnection
 from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import namedtuple_row
+from psycopg.types.json import set_json_loads
 from psycopg.types.string import StrDumper
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
@@ -37,6 +39,7 @@ SCHEMA = "frontdesk"
 APP_ROLE = "frontdesk_app"
 TAIL_ROLE = "frontdesk_tail"
 ACQUIRE_SECONDS = 5.0
+_JSON = json.JSONDecoder()
 _ENTER: LiteralString = "select set_config('frontdesk.tenant', %(tenant)s, true)"
 
 
@@ -84,6 +87,14 @@ def clean_json(value: Any) -> Any:
     return value
 
 
+def json_text(value: Any) -> str:
+    """JSON text of plain values that PostgreSQL can hold: what is no character becomes U+FFFD. Values of other types become text."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    if "\\u0000" in text:  # rare, so only then every string is looked at
+        text = json.dumps(clean_json(value), ensure_ascii=False, separators=(",", ":"), default=str)
+    return clean(text)
+
+
 def vector_from(data: bytes) -> Vector:
     """The vector that `halfvec_send` wrote."""
     return np.frombuffer(data, dtype=">f2", offset=4).astype(np.float32)
@@ -91,8 +102,14 @@ def vector_from(data: bytes) -> Vector:
 
 def adapt(connection: psycopg.AsyncConnection[Any]) -> None:
     """Teach a connection our types."""
+    set_json_loads(_read_json, connection)
     connection.adapters.register_dumper(HalfVector, _HalfVectorDumper)
     connection.adapters.register_dumper(str, _CleanStrDumper)
+
+
+def _read_json(data: str | bytes) -> Any:
+    # What PostgreSQL sends is UTF-8 without leading space: `json.loads` would spend half its time on finding that out, for every event.
+    return _JSON.raw_decode(str(data, "utf-8") if isinstance(data, bytes) else data)[0]
 
 
 @contextlib.contextmanager

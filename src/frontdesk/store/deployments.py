@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +10,7 @@ from typing import Any
 
 from frontdesk.domain.tenancy import TenantId
 from frontdesk.errors import BadInput, NotFound
-from frontdesk.store.database import Database, Step, clean_json
+from frontdesk.store.database import Database, Step, json_text
 from frontdesk.store.queries import load
 
 _SQL = load("deployments")
@@ -94,7 +93,7 @@ class Deployments:
                 name=name,
                 adapter=adapter,
                 folder=folder,
-                manifest=json.dumps(clean_json(dict(manifest)), default=str),
+                manifest=json_text(dict(manifest)),
                 state="canary" if canary else "serving",
                 share=share,
                 actor=actor,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,7 @@ from frontdesk.domain.conversation import ConversationId, Owner
 from frontdesk.domain.events import HandedOff, from_json
 from frontdesk.domain.tenancy import CustomerId, TenantId
 from frontdesk.errors import StoreUnavailable
-from frontdesk.store.database import Database, Step, clean_json
+from frontdesk.store.database import Database, Step, json_text
 from frontdesk.store.queries import load
 
 _SQL = load("desk")
@@ -103,7 +102,7 @@ class DeskState:
 
     async def audit(self, *, actor: str, action: str, subject: str, detail: Mapping[str, Any] | None = None) -> str:
         """Record an administrative act; the chain's new head, in hex. Kept elsewhere, it also proves that nothing was cut off."""
-        text = json.dumps(clean_json(dict(detail or {})), default=str)
+        text = json_text(dict(detail or {}))
         entry = self._step("audit_append", actor=actor, action=action, subject=subject, detail=text)
         results = await self._database.run(self._tenant, self._step("audit_lock"), entry)
         return str(results[1][0].hash)

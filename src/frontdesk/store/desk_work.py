@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,7 @@ import psycopg
 from frontdesk.domain.conversation import ConversationId
 from frontdesk.domain.tenancy import TenantId
 from frontdesk.errors import NotFound
-from frontdesk.store.database import Database, Step, clean_json
+from frontdesk.store.database import Database, Step, json_text
 from frontdesk.store.queries import load
 
 _SQL = load("desk_work")
@@ -40,7 +39,7 @@ class DeskWork:
 
     async def put_draft(self, name: str, about: str, body: Mapping[str, Any], *, conversation: ConversationId | None = None) -> None:
         """Keep what somebody writes. It goes with the conversation. Raises NotFound when that is gone."""
-        text = json.dumps(clean_json(dict(body)), ensure_ascii=False)
+        text = json_text(dict(body))
         try:
             await self._database.run(self._tenant, self._step("put_draft", name=name, about=about, conversation=conversation, body=text))
         except psycopg.errors.ForeignKeyViolation as error:

@@ -5,7 +5,6 @@ A consumer's progress and what it wrote are one transaction, so that no event is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +17,7 @@ from frontdesk.domain.events import Recorded
 from frontdesk.domain.tenancy import CustomerId, TenantId
 from frontdesk.errors import Conflict
 from frontdesk.store.conversations import recorded
-from frontdesk.store.database import Database, Step, clean_json
+from frontdesk.store.database import Database, Step, json_text
 from frontdesk.store.queries import load
 
 _SQL = load("ledger")
@@ -119,7 +118,7 @@ class Ledger:
                 changed = [{**row, "tenant": self._tenant} for row in change(reached, known)]
                 if changed:
                     await connection.execute(*self._step("drop_rows", ids=[row["conversation"] for row in changed]))
-                    await connection.execute(*self._step("write_rows", rows=_json(changed)))
+                    await connection.execute(*self._step("write_rows", rows=json_text(changed)))
                 await connection.execute(*self._step("moved", name=name, position=upto))
         except psycopg.errors.ForeignKeyViolation as error:
             raise Conflict("a conversation was erased while it was counted: read it again") from error
@@ -129,7 +128,7 @@ class Ledger:
         rows = [{"conversation": t.conversation, "seq": t.seq, "at": t.at.isoformat(), "speaker": t.speaker, "label": t.label, "score": t.score} for t in tones]  # fmt: skip
         steps = [self._step("hold", name=name)]
         if rows:
-            steps.append(self._step("write_tones", rows=_json(rows)))
+            steps.append(self._step("write_tones", rows=json_text(rows)))
         try:
             await self._database.run(self._tenant, *steps, self._step("moved", name=name, position=upto))
         except psycopg.errors.ForeignKeyViolation as error:
@@ -197,7 +196,7 @@ class Ledger:
                 total=score.total,
                 passed=score.passed,
                 flags=list(score.flags),
-                criteria=_json(list(score.criteria)),
+                criteria=json_text(list(score.criteria)),
             ),
         )
 
@@ -254,12 +253,8 @@ class Ledger:
     ) -> list[tuple[Recorded, CustomerId | None]]:
         """Replies that cite a source (and title), with whom they were given to, the newest first."""
         wanted = [{"source": source, **({"title": title} if title else {})}]
-        (rows,) = await self._database.read(self._tenant, self._step("cited", source=_json(wanted), since=since, limit=limit))
+        (rows,) = await self._database.read(self._tenant, self._step("cited", source=json_text(wanted), since=since, limit=limit))
         return [(recorded(row, self._tenant), row.customer) for row in rows]
 
     def _step(self, name: str, /, **parameters: Any) -> Step:
         return _SQL[name], {"tenant": self._tenant, **parameters}
-
-
-def _json(value: Any) -> str:
-    return json.dumps(clean_json(value), ensure_ascii=False, separators=(",", ":"), default=str)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,7 @@ import psycopg
 
 from frontdesk.domain.tenancy import TenantId
 from frontdesk.errors import Conflict, NotFound
-from frontdesk.store.database import Database, Step, clean_json
+from frontdesk.store.database import Database, Step, json_text
 from frontdesk.store.queries import load
 
 _SQL = load("rehearsals")
@@ -54,7 +53,7 @@ class Rehearsals:
     async def begin(self, id: str, plan: Mapping[str, Any], wanted: int) -> None:
         """Record a run before its first conversation. Raises Conflict when the id is taken."""
         try:
-            await self._database.run(self._tenant, self._step("begin", id=id, plan=_json(plan), wanted=wanted))
+            await self._database.run(self._tenant, self._step("begin", id=id, plan=json_text(plan), wanted=wanted))
         except psycopg.errors.UniqueViolation as error:
             raise Conflict(f"there is a rehearsal {id} already: go on with --resume {id}, or choose another name") from error
 
@@ -88,7 +87,7 @@ class Rehearsals:
             }
             for t in talks
         ]
-        await self._database.run(self._tenant, self._step("keep", id=id, rows=_json(rows)))
+        await self._database.run(self._tenant, self._step("keep", id=id, rows=json_text(rows)))
 
     async def talks(self, id: str, *, open: bool | None = None) -> AsyncIterator[TalkRow]:
         """Conversations in order of number, read page by page; only unfinished or only finished ones when asked."""
@@ -108,13 +107,3 @@ class Rehearsals:
 
     def _step(self, name: str, /, **parameters: Any) -> Step:
         return _SQL[name], {"tenant": self._tenant, **parameters}
-
-
-def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    try:
-        text.encode()
-        broken = "\\u0000" in text
-    except UnicodeEncodeError:
-        broken = True
-    return json.dumps(clean_json(value), ensure_ascii=False, separators=(",", ":")) if broken else text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +10,7 @@ from typing import Any
 
 from frontdesk.domain.tenancy import TenantId
 from frontdesk.errors import Conflict, NotFound
-from frontdesk.store.database import Database, Step, clean, clean_json
+from frontdesk.store.database import Database, Step, clean, json_text
 from frontdesk.store.queries import load
 
 _SQL = load("runs")
@@ -71,7 +70,7 @@ class TrainingRuns:
 
     async def create(self, *, name: str, recipe: str, model: str, config: Mapping[str, Any], folder: str) -> None:
         """A new run in PENDING. Raises Conflict when the name is taken."""
-        step = self._step("create", name=name, recipe=recipe, model=model, config=json.dumps(clean_json(dict(config))), folder=folder)
+        step = self._step("create", name=name, recipe=recipe, model=model, config=json_text(dict(config)), folder=folder)
         (rows,) = await self._database.run(self._tenant, step)
         if not rows:
             raise Conflict(
@@ -103,7 +102,7 @@ class TrainingRuns:
 
     async def put_report(self, name: str, report: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> None:
         """What was measured, and the curves."""
-        values = {"report": json.dumps(clean_json(dict(report))), "curves": json.dumps(clean_json(list(curves)))}
+        values = {"report": json_text(dict(report)), "curves": json_text(list(curves))}
         await self._database.run(self._tenant, self._step("report", name=name, **values))
 
     async def delete(self, name: str) -> bool:
