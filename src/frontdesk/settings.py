@@ -44,7 +44,12 @@ class Settings:
     embeddings_url: str = field(default="", metadata={"help": "OpenAI-compatible base URL for /v1/embeddings; empty: MiniLM in process."})
     embeddings_key: str = field(default="", metadata={"help": "Bearer key for `embeddings_url`."})
     embeddings_model: str = field(default="all-minilm-l6-v2", metadata={"help": "Embedding model name."})
-    audio_url: str = field(default="", metadata={"help": "OpenAI-compatible base URL for /v1/audio; empty: no voice."})
+    audio_url: str = field(
+        default="",
+        metadata={
+            "help": "OpenAI-compatible base URL for /v1/audio; `offline:`: pocketsphinx and espeak-ng on this machine; empty: no voice."
+        },
+    )
     audio_key: str = field(default="", metadata={"help": "Bearer key for `audio_url`."})
     audio_hears: str = field(default="whisper-1", metadata={"help": "Model that turns speech into text."})
     audio_speaks: str = field(default="tts-1", metadata={"help": "Model that turns text into speech."})

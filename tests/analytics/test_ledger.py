@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from frontdesk.analytics import metrics
 from frontdesk.analytics.folding import COUNTED, LEDGER, Analyst, fold_rows, row_data, row_from
 from frontdesk.analytics.metrics import Outcome, Row
+from frontdesk.analytics.service import Analytics, Period
 from frontdesk.domain import events as e
 from frontdesk.domain.conversation import Route, TurnId
 from frontdesk.domain.tenancy import KeyId, TenantId
@@ -245,6 +246,26 @@ async def test_a_row_holds_who_the_customer_is_and_the_channel_also_where_no_eve
     (data,) = await space.ledger.rows()
     assert (data["customer"], data["channel"]) == ("ada", "chat")
     assert await space.ledger.position(LEDGER) > 0
+
+
+async def test_rehearsed_conversations_are_in_no_figure_of_customers_unless_they_are_asked_for(store, tenant):
+    space = store.for_tenant(tenant)
+    for channel in ("chat", "rehearsal", "rehearsal"):
+        id = await space.conversations.open(key=KeyId("k"), customer=None, channel=channel)
+        said = [e.MessageReceived(text="How long?"), e.ReplySent(text="3 days.", route=Route.FAQ, confidence=0.9)]
+        await space.conversations.append(id, TurnId("t"), said)
+    analytics = Analytics(store, {}, embedder=HashEmbedder())
+    await analytics.analyst.listen(tenant)
+    counted = {whose: (await analytics.report(tenant, Period(whose=whose))).conversations for whose in ("customers", "rehearsals", "all")}
+    assert counted == {"customers": 1, "rehearsals": 2, "all": 3}
+    assert (await analytics.report(tenant, Period(channel="rehearsal"))).conversations == 2, "a channel that is named says whose"
+    heard = {whose: sum(m.utterances for m in await analytics.mood(tenant, period=Period(whose=whose))) for whose in counted}
+    assert heard == {"customers": 2, "rehearsals": 4, "all": 6}
+    await analytics.score_waiting(tenant, quiet=timedelta(0))
+    assert len(await analytics.to_label(tenant)) <= 1
+    assert len(await analytics.scores(tenant)) == 1
+    with pytest.raises(BadInput, match="customers, rehearsals, all"):
+        await analytics.report(tenant, Period(whose="nobody"))
 
 
 def test_what_is_counted_is_named():

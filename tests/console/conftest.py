@@ -9,6 +9,7 @@ import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,6 +145,16 @@ class Consoled:
             return id
 
         return self.do(make())
+
+    def says(self, id: ConversationId, text: str) -> None:
+        """The customer writes once more."""
+        self.do(self.office.store.for_tenant(KILN).conversations.append(id, NO_TURN, [MessageReceived(text=text)]))
+
+    def scored(self) -> None:
+        """All conversations are counted and scored, however fresh they are."""
+        analytics = self.app.state.desk.analytics
+        self.do(analytics.refresh(KILN))
+        self.do(analytics.score_waiting(KILN, quiet=timedelta(0)))
 
     def said(self, id: ConversationId) -> list[Event]:
         """What happened in a conversation."""

@@ -143,6 +143,44 @@ def test_two_rehearsals_are_started_watched_and_compared(browser: Staffed, desk:
     browser.shot("comparison")
 
 
+def test_conversations_are_judged_one_after_the_other_and_the_scores_are_held_against_it(browser: Staffed, desk: Consoled):
+    for question in (QUESTION, "Do you repair broken handles?", "Can the cups go into the dishwasher?"):
+        desk.ask(question)
+    desk.scored()
+    browser.sign_in("ari")
+    browser.visit("quality")
+    browser.sees("of 50 conversations judged")
+    browser.until(lambda: browser.driver.find_elements(By.CSS_SELECTOR, ".judged .msg"), "a conversation is shown")
+    assert "The score says" not in browser.text.split("Judged so far")[0]
+    browser.click("Good")
+    browser.sees("1 of 50 conversations judged")
+    browser.fill("Why (may be left out)", "It answers another question.")
+    browser.click("Not good")
+    browser.sees("2 of 50 conversations judged")
+    browser.sees("It answers another question.")
+    for told in ("False pass", "False fail", "Would pass by people", "48 more conversations"):
+        browser.sees(told)
+    browser.shot("quality")
+
+
+def test_a_page_whose_browser_slept_comes_back_to_what_happened_meanwhile(browser: Staffed, desk: Consoled):
+    id = desk.waiting("I will be quiet for a while.")
+    browser.sign_in("ari")
+    browser.visit(f"inbox/{id}")
+    browser.click("Claim")
+    browser.sees("With ari")
+    browser.fill("Answer the customer…", "Half of what I wanted to say")
+    browser.until(lambda: desk.do(desk.office.store.for_tenant(KILN).work.draft("ari", f"reply:{id}")), "the draft is kept")
+    browser.driver.set_network_conditions(offline=True, latency=0, download_throughput=0, upload_throughput=0)
+    browser.driver.execute_script("window.socket?.disconnect()")
+    desk.says(id, "Are you there?")
+    browser.driver.delete_network_conditions()
+    browser.driver.execute_script("window.socket?.connect()")
+    browser.sees("Are you there?", 90)
+    field = browser.driver.find_elements(By.TAG_NAME, "textarea")[0]
+    assert field.get_attribute("value") == "Half of what I wanted to say"
+
+
 def test_ones_own_panel_is_a_page(browser: Staffed, desk: Consoled):
     desk.waiting()
     browser.sign_in("vera")
@@ -151,7 +189,7 @@ def test_ones_own_panel_is_a_page(browser: Staffed, desk: Consoled):
     browser.sees("How many conversations there are.")
 
 
-@pytest.mark.parametrize("path", ["", "live", "inbox", "conversations", "knowledge", "rehearsals", "training", "settings"])
+@pytest.mark.parametrize("path", ["", "live", "inbox", "conversations", "knowledge", "quality", "rehearsals", "training", "settings"])
 def test_every_page_fits_360_pixels_and_breaks_none_of_its_rules(browser: Staffed, desk: Consoled, path: str):
     desk.waiting()
     browser.sign_in("olga")

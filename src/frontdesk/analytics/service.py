@@ -42,6 +42,7 @@ BUCKETS: Mapping[str, timedelta] = {
     "day": timedelta(days=1),
     "week": timedelta(days=7),
 }
+WHOSE: Mapping[str, bool | None] = {"customers": False, "rehearsals": True, "all": None}
 PARTS = ("channel", "intent", "topic", "desk", "model")
 _ASKING = ("message_received", "knowledge_gap_found")
 LONGEST = 20_000
@@ -61,6 +62,15 @@ class Period:
     model: str | None = None
     days: int = DAYS
     """Days within which coming back counts."""
+    whose: str = "customers"
+    """customers, rehearsals or all; a channel that is named says so itself."""
+
+    @property
+    def played(self) -> bool | None:
+        """Rehearsed conversations alone, none of them, or (None) both. Raises BadInput."""
+        if self.whose not in WHOSE:
+            raise BadInput(f"conversations are those of {', '.join(WHOSE)}, not of {self.whose[:40]!r}")
+        return None if self.channel is not None else WHOSE[self.whose]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +127,7 @@ class Analytics:
         period = period or Period()
         await self.refresh(tenant)
         ledger = self.store.for_tenant(tenant).ledger
-        wanted = {name: getattr(period, name) for name in ("since", "until", *PARTS)}
+        wanted = {name: getattr(period, name) for name in ("since", "until", "played", *PARTS)}
         rows = [row_from(data) for data in await ledger.rows(**wanted)]
         later: list[Row] = []
         if rows:
@@ -174,8 +184,9 @@ class Analytics:
         period = period or Period()
         await self.refresh(tenant)
         return await self.store.for_tenant(tenant).ledger.mood(
-            seconds=_bucket(bucket).total_seconds(), by=by, since=period.since, until=period.until, channel=period.channel
-        )
+            seconds=_bucket(bucket).total_seconds(), by=by, since=period.since, until=period.until, channel=period.channel,
+            played=period.played,
+        )  # fmt: skip
 
     # --- one conversation, one customer ---
 
@@ -246,7 +257,9 @@ class Analytics:
     async def scores(self, tenant: TenantId, *, period: Period | None = None, flag: str | None = None, limit: int = 200) -> list[ScoreRow]:
         """Scores of a period, the lowest first."""
         period = period or Period()
-        return await self.store.for_tenant(tenant).ledger.scores(since=period.since, until=period.until, flag=flag, limit=limit)
+        return await self.store.for_tenant(tenant).ledger.scores(
+            since=period.since, until=period.until, flag=flag, played=period.played, limit=limit
+        )
 
     async def label(
         self, tenant: TenantId, conversation: ConversationId, *, passed: bool, by: str, criterion: str = "", note: str = ""
@@ -258,20 +271,24 @@ class Analytics:
         if not await ledger.label(conversation, criterion=criterion, passed=passed, note=note, by=by):
             raise NotFound("no such conversation")
 
-    async def to_label(self, tenant: TenantId, *, limit: int = 50) -> list[ConversationId]:
-        """Conversations to label next, drawn by lot among those that are scored."""
-        return await self.store.for_tenant(tenant).ledger.to_label(limit=limit)
+    async def to_label(self, tenant: TenantId, period: Period | None = None, *, limit: int = 50) -> list[ConversationId]:
+        """Conversations to label next, drawn by lot among those that are scored. Of the period only whose they are counts."""
+        return await self.store.for_tenant(tenant).ledger.to_label(played=(period or Period()).played, limit=limit)
 
-    async def calibration(self, tenant: TenantId, *, criterion: str = "") -> scoring.Calibration:
+    async def calibration(self, tenant: TenantId, period: Period | None = None, *, criterion: str = "") -> scoring.Calibration:
         """How far the judge is to be trusted, as a whole or on one criterion, and the share that people would pass."""
-        ledger = self.store.for_tenant(tenant).ledger
-        verdicts = {
-            s.conversation: v for s in await ledger.scores() if (v := _verdict(s, criterion, self.rubric(tenant).passes)) is not None
-        }
-        labels = [
-            (b.passed, verdicts[b.conversation]) for b in await ledger.labels() if b.criterion == criterion and b.conversation in verdicts
-        ]
-        return scoring.calibrate(labels, list(verdicts.values()))
+        verdicts, held = await self.held_against(tenant, period, criterion=criterion)
+        return scoring.calibrate([(label.passed, verdict) for label, verdict in held], verdicts)
+
+    async def held_against(
+        self, tenant: TenantId, period: Period | None = None, *, criterion: str = ""
+    ) -> tuple[list[bool], list[tuple[LabelRow, bool]]]:
+        """What the judge says of all conversations, and of each labelled one (the newest label first) beside what a person says."""
+        ledger, passes = self.store.for_tenant(tenant).ledger, self.rubric(tenant).passes
+        scores = await ledger.scores(played=(period or Period()).played)
+        verdicts = {s.conversation: v for s in scores if (v := _verdict(s, criterion, passes)) is not None}
+        labels = [b for b in await ledger.labels() if b.criterion == criterion and b.conversation in verdicts]
+        return list(verdicts.values()), [(b, verdicts[b.conversation]) for b in labels]
 
     # --- insight ---
 
@@ -279,7 +296,7 @@ class Analytics:
         """What customers of a period ask about, the most frequent first. Raises BadInput without an embedder, ModelUnavailable."""
         embedder, period = self._embedder(), period or Period()
         await self.refresh(tenant)
-        events = await self.store.for_tenant(tenant).ledger.talk(_ASKING, since=period.since, until=period.until)
+        events = await self.store.for_tenant(tenant).ledger.talk(_ASKING, since=period.since, until=period.until, played=period.played)
         asked = requests_in(events)
         if not asked:
             return []
@@ -298,7 +315,7 @@ class Analytics:
         space = self.store.for_tenant(tenant)
         cited: dict[tuple[str, str], datetime] | None = None
         if period is not None and period.since is not None:
-            replies = await space.ledger.talk(["reply_sent"], since=period.since, until=period.until)
+            replies = await space.ledger.talk(["reply_sent"], since=period.since, until=period.until, played=period.played)
             cited = {(c.source, c.title): r.at for r in replies if isinstance(r.event, ReplySent) for c in r.event.citations}
         return stale([p for p, _ in await space.knowledge.all_passages()], now=self._clock(), cited=cited)
 

@@ -33,7 +33,7 @@ class Page:
 
 
 PAGES: list[Page] = []
-ORDER = ("", "live", "inbox", "conversations", "knowledge", "rehearsals", "training", "settings")
+ORDER = ("", "live", "inbox", "conversations", "knowledge", "quality", "rehearsals", "training", "settings")
 """Pages of the navigation, top to bottom."""
 
 

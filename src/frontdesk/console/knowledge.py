@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -223,7 +224,7 @@ class FaqEditor:
                 yes.disable()
         try:
             async with trying(self._visit.office, self._visit.tenant, changes) as trial:
-                found = await trial.changed(lambda done, among: bar.set_value(done / max(1, among)))  # type: ignore[arg-type]
+                found = await trial.changed(partial(_show_progress, bar))
             told.set_content(changed_html(found))
         except FrontdeskError as problem:
             told.set_content(f'<p class="alert">The answers could not be tried: {escape(str(problem))}</p>')
@@ -321,3 +322,7 @@ def _closing(visit: Visit, gap: str) -> Callable[[], Any]:
         lead_to(f"{visit.path('knowledge')}?tab=gaps")
 
     return close
+
+
+def _show_progress(bar: ui.linear_progress, done: int, among: int) -> None:
+    bar.set_value(done / max(1, among))

@@ -108,7 +108,8 @@ async def live(visit: Visit) -> None:
 
     async def draw_chart() -> None:
         await visit.console.feeds.tidy()
-        period = Period(since=datetime.now(UTC) - LOOKED_BACK)
+        whose = {None: "all", False: "customers", True: "rehearsals"}[shown["played"]]
+        period = Period(since=datetime.now(UTC) - LOOKED_BACK, whose=whose)
         rows = await visit.analytics.mood(visit.tenant.id, "minute", period=period)
         quiet.set_visibility(not rows)
         chart.options.clear()

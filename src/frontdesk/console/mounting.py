@@ -19,7 +19,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from frontdesk.console import conversation, inbox, knowledge, live, overview, rehearsals, settings, training  # noqa: F401 - register pages
+from frontdesk.console import conversation, inbox, knowledge, live, overview, quality, rehearsals, settings, training  # noqa: F401 - register pages
 from frontdesk.console.feed import Feeds
 from frontdesk.console.frame import PAGES, Page, first_page, framed
 from frontdesk.console.gate import BASE, PASSWORD, SESSION, SIGN_IN, SIGN_OUT, Gate, SignIn, Way, cookie_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any
@@ -17,55 +18,81 @@ from frontdesk.console.visiting import Visit, lead_to
 from frontdesk.errors import FrontdeskError, NotFound
 
 SPANS = {"1": "24 hours", "7": "7 days", "30": "30 days", "90": "90 days", "0": "all time"}
+WHOSE_WORDS = {"customers": "Customers", "rehearsals": "Rehearsals", "all": "Both"}
 FIRST = ("proved_resolution", "containment", "deflection", "satisfaction", "first_contact", "gap_rate", "first_response", "handed_over")
 TRENDS = ("proved_resolution", "containment", "gap_rate")
 SHOWN = 500
 
 
-def period_of(visit: Visit) -> tuple[str, Period]:
-    """The span that the address names, and its period."""
-    days = visit.request.query_params.get("days", "7")
-    days = days if days in SPANS else "7"
-    return days, Period(since=datetime.now(UTC) - timedelta(days=int(days)) if days != "0" else None)
+@dataclass(frozen=True)
+class Looked:
+    """What the address says one looks at: a span of days, and whose conversations."""
+
+    days: str
+    whose: str
+
+    @property
+    def period(self) -> Period:
+        """As a period that ends now."""
+        return Period(since=datetime.now(UTC) - timedelta(days=int(self.days)) if self.days != "0" else None, whose=self.whose)
+
+    def at(self, address: str, **changed: str) -> str:
+        """The address of a page that looks at the same, or at what is changed."""
+        now = {"days": self.days, "whose": self.whose, **changed}
+        return f"{address}?days={now['days']}&whose={now['whose']}"
+
+    def href(self, address: str) -> str:
+        """The same, for an attribute in HTML."""
+        return escape(self.at(address))
+
+
+def looked_at(visit: Visit) -> Looked:
+    """What the address names; customers of the last seven days where it names nothing."""
+    asked = visit.request.query_params
+    days, whose = asked.get("days", "7"), asked.get("whose", "customers")
+    return Looked(days if days in SPANS else "7", whose if whose in WHOSE_WORDS else "customers")
 
 
 @page("", "Overview", icon="insights")
 async def overview(visit: Visit) -> None:
     """Figures and trends of a period."""
-    days, period = period_of(visit)
+    looked = looked_at(visit)
+    days, period = looked.days, looked.period
     with content("Overview", f"What the log says about {visit.tenant.name}. Every figure opens down to its conversations.") as acts, acts:
-        ui.select(SPANS, value=days, on_change=lambda e: lead_to(f"{visit.path('')}?days={e.value}")).props(
+        ui.toggle(WHOSE_WORDS, value=looked.whose, on_change=lambda e: lead_to(looked.at(visit.path(""), whose=e.value))).props("no-caps")
+        ui.select(SPANS, value=days, on_change=lambda e: lead_to(looked.at(visit.path(""), days=e.value))).props(
             "dense outlined aria-label='Period'"
         )
-        export = f"{visit.path('ledger.csv')}?days={days}"
-        ui.button("Export", icon="download", on_click=lambda: _export(visit, period)).props("flat no-caps").tooltip(export)
+        ui.button("Export", icon="download", on_click=lambda: _export(visit, period)).props("flat no-caps").tooltip(
+            "One line for each conversation, as CSV"
+        )
     report = await visit.analytics.report(visit.tenant.id, period)
     if not report.conversations:
         empty("No conversations in this period. Ask something on the chat page, or start a rehearsal, and the figures come by themselves.")
-    _figures(visit, report, days)
+    _figures(visit, report, looked)
     await _trends(visit, period, days)
     await _asked_about(visit, period)
-    _all_figures(visit, report, days)
+    _all_figures(visit, report, looked)
 
 
-def _figures(visit: Visit, report: Report, days: str) -> None:
+def _figures(visit: Visit, report: Report, looked: Looked) -> None:
     with card(f"How {report.conversations} conversations ended", "Silence is never counted as confirmed."):
         if report.conversations:
             ui.echart(charts.outcomes(report.outcomes)).classes("chart-strip")
         cells = "".join(
-            f'<a href="{visit.path("behind", name)}?days={days}" title="{escape(MEANING[Outcome(name)])}">'
+            f'<a href="{looked.href(visit.path("behind", name))}" title="{escape(MEANING[Outcome(name)])}">'
             f"<b>{count}</b> {escape(name.replace('_', ' '))}</a>"
             for name, count in report.outcomes.items()
         )
         markup(f'<p class="outcomes">{cells}</p>')
-    tiles = "".join(_tile(visit, report, name, days) for name in FIRST)
+    tiles = "".join(_tile(visit, report, name, looked) for name in FIRST)
     markup(f'<div class="tiles">{tiles}</div>', "wide")
 
 
-def _tile(visit: Visit, report: Report, name: str, days: str) -> str:
+def _tile(visit: Visit, report: Report, name: str, looked: Looked) -> str:
     reading = report[name]
     return (
-        f'<a class="tile" href="{visit.path("behind", name)}?days={days}" title="{escape(reading.figure.told)}">'
+        f'<a class="tile" href="{looked.href(visit.path("behind", name))}" title="{escape(reading.figure.told)}">'
         f"<span>{escape(reading.figure.title)}</span><b>{value_of(reading)}</b><small>{basis_of(reading)}</small></a>"
     )
 
@@ -117,11 +144,11 @@ async def _asked_about(visit: Visit, period: Period) -> None:
                 empty("No gaps.")
 
 
-def _all_figures(visit: Visit, report: Report, days: str) -> None:
+def _all_figures(visit: Visit, report: Report, looked: Looked) -> None:
     with ui.expansion("All figures with their definitions", icon="functions").classes("box wide"):
         rows = [
             [
-                f'<a href="{visit.path("behind", r.figure.name)}?days={days}">{escape(r.figure.title)}</a>',
+                f'<a href="{looked.href(visit.path("behind", r.figure.name))}">{escape(r.figure.title)}</a>',
                 f"<b>{value_of(r)}</b>",
                 basis_of(r),
                 escape(r.figure.told),
@@ -139,7 +166,8 @@ async def _export(visit: Visit, period: Period) -> None:
 @page("behind/{figure}", "Behind a figure")
 async def behind(visit: Visit, figure: str) -> None:
     """The conversations that one figure counts."""
-    days, period = period_of(visit)
+    looked = looked_at(visit)
+    period = looked.period
     known = BY_NAME.get(figure)
     if known is None and figure not in set(Outcome):
         raise NotFound(f"There is no figure {figure!r}.")
@@ -148,7 +176,7 @@ async def behind(visit: Visit, figure: str) -> None:
     among = counted if known is None else await visit.analytics.behind(visit.tenant.id, figure, period, counted=False)
     with content(title, told):
         pass
-    markup(f'<p class="crumbs">{link(visit, "Overview", "")} / {SPANS[days]}</p>')
+    markup(f'<p class="crumbs">{link(visit, "Overview", "")} / {SPANS[looked.days]} / {WHOSE_WORDS[looked.whose]}</p>')
     with card(f"{len(counted)} of {len(among)} conversations"):
         if counted:
             markup(seen_html(visit, counted[:SHOWN]))

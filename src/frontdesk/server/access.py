@@ -15,6 +15,7 @@ from frontdesk.analytics.assist import Finder
 from frontdesk.analytics.service import Analytics
 from frontdesk.domain.tenancy import Caller, Role, Tenant, TenantId
 from frontdesk.errors import NotAllowed, NotAuthenticated
+from frontdesk.models.speech import Voice
 from frontdesk.rights.erasing import Eraser
 from frontdesk.server.auth import Authenticator
 from frontdesk.server.limits import RateLimits, Slot, Slots
@@ -52,6 +53,8 @@ class Desk:
         """Forgets customers wherever their words went."""
         self.providers = Providers()
         """Where customers and staff sign in."""
+        self.voice = Voice()
+        """What hears and speaks, where the settings name something."""
         self.syncs: dict[TenantId, asyncio.Lock] = {}
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 import frontdesk
 from frontdesk.errors import FrontdeskError
-from frontdesk.server import assisting, completions, insight, live, native, pages, problems, signing_in, staff, voice
+from frontdesk.server import assisting, calling, completions, insight, live, native, pages, problems, signing_in, staff, voice
 from frontdesk.server.access import Desk
 from frontdesk.server.edge import Edge
 from frontdesk.server.limits import BodyLimit
@@ -50,6 +50,7 @@ def create_app(office: Office) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         await desk.turns.close()
+        await desk.voice.close()
 
     app = FastAPI(
         title="frontdesk",
@@ -65,6 +66,7 @@ def create_app(office: Office) -> FastAPI:
     app.include_router(completions.router, responses=_OPENAI_ERRORS)
     app.include_router(native.router, responses=_NATIVE_ERRORS)
     app.include_router(voice.router, responses=_NATIVE_ERRORS)
+    app.include_router(calling.router)
     app.include_router(staff.router, responses=_NATIVE_ERRORS)
     app.include_router(insight.router, responses=_NATIVE_ERRORS)
     app.include_router(assisting.router, responses=_NATIVE_ERRORS)

@@ -40,9 +40,14 @@ def period_of(
     version: Annotated[str | None, Query(max_length=200, description="Version of the desk.")] = None,
     model: Name | None = None,
     days: Annotated[int, Query(ge=1, le=90, description="Days within which coming back counts.")] = metrics.DAYS,
+    whose: Annotated[
+        str, Query(max_length=20, description="customers, rehearsals or all; a channel that is named goes before it.")
+    ] = "customers",
 ) -> Period:
     """Which conversations are looked at, from the query."""
-    return Period(since=_utc(since), until=_utc(until), channel=channel, intent=intent, topic=topic, desk=version, model=model, days=days)
+    return Period(
+        since=_utc(since), until=_utc(until), channel=channel, intent=intent, topic=topic, desk=version, model=model, days=days, whose=whose
+    )  # fmt: skip
 
 
 Chosen = Annotated[Period, Depends(period_of)]

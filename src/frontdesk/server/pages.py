@@ -91,6 +91,8 @@ class About(BaseModel):
     sign_in_url: str
     max_message_chars: int
     customer: str | None
+    voice: bool
+    """Whether one can call."""
 
 
 class DemoCustomer(BaseModel):
@@ -130,6 +132,7 @@ async def about_me(caller: AnyCaller, desk: Shared) -> About:
         sign_in_url=tenant.identity.sign_in_url or (f"/sign-in/{tenant.id}" if tenant.identity.client_id else ""),
         max_message_chars=desk.office.settings.max_message_chars,
         customer=caller.customer,
+        voice=bool(desk.office.settings.audio_url),
     )
 
 
@@ -141,6 +144,13 @@ async def page(request: Request) -> Response:
 async def widget(request: Request) -> Response:
     """The script that other sites include; readable from anywhere so that they can pin its hash."""
     return _ASSETS["widget.js"].answer(
+        request, Cache_Control=_SOON, Access_Control_Allow_Origin="*", Cross_Origin_Resource_Policy="cross-origin"
+    )
+
+
+async def microphone(request: Request) -> Response:
+    """The part of the widget that runs beside a page's own scripts while one calls."""
+    return _ASSETS["microphone.js"].answer(
         request, Cache_Control=_SOON, Access_Control_Allow_Origin="*", Cross_Origin_Resource_Policy="cross-origin"
     )
 
@@ -190,6 +200,7 @@ async def demo_token(request: Request) -> Response:
 # Plain routes: files and a demonstration's offers are no part of the API's document.
 router.add_route("/", page, ["GET"])
 router.add_route("/widget.js", widget, ["GET"])
+router.add_route("/microphone.js", microphone, ["GET"])
 router.add_route("/static/{name}", asset, ["GET"])
 router.add_route("/demo/tenants", demo_tenants, ["GET"])
 router.add_route("/demo/token", demo_token, ["POST"])

@@ -148,12 +148,13 @@ class Ledger:
         topic: str | None = None,
         desk: str | None = None,
         model: str | None = None,
+        played: bool | None = None,
         ids: Sequence[ConversationId] | None = None,
         limit: int = _MOST,
     ) -> list[RowData]:
-        """Rows of conversations opened in [since, until), the newest first."""
+        """Rows of conversations opened in [since, until), the newest first. `played`: rehearsed ones alone, or none of them."""
         step = self._step(
-            "rows", since=since, until=until, channel=channel, intent=intent, topic=topic, desk=desk, model=model,
+            "rows", since=since, until=until, channel=channel, intent=intent, topic=topic, desk=desk, model=model, played=played,
             ids=None if ids is None else list(ids), limit=limit,
         )  # fmt: skip
         (rows,) = await self._database.read(self._tenant, step)
@@ -177,9 +178,10 @@ class Ledger:
         since: datetime | None = None,
         until: datetime | None = None,
         channel: str | None = None,
+        played: bool | None = None,
     ) -> list[MoodRow]:
         """Average tone over time, in stretches of `seconds`; `by`: channel, intent, topic, desk, model or nothing."""
-        step = self._step("mood", seconds=seconds, by=by, since=since, until=until, channel=channel)
+        step = self._step("mood", seconds=seconds, by=by, since=since, until=until, channel=channel, played=played)
         (rows,) = await self._database.read(self._tenant, step)
         return [MoodRow(**row._asdict()) for row in rows]
 
@@ -207,10 +209,11 @@ class Ledger:
         since: datetime | None = None,
         until: datetime | None = None,
         flag: str | None = None,
+        played: bool | None = None,
         limit: int = _MOST,
     ) -> list[ScoreRow]:
         """Scores, the lowest first."""
-        step = self._step("scores", ids=None if ids is None else list(ids), since=since, until=until, flag=flag, limit=limit)
+        step = self._step("scores", ids=None if ids is None else list(ids), since=since, until=until, flag=flag, played=played, limit=limit)
         (rows,) = await self._database.read(self._tenant, step)
         return [ScoreRow(**row._asdict()) for row in rows]
 
@@ -235,16 +238,22 @@ class Ledger:
         (rows,) = await self._database.read(self._tenant, self._step("labels", limit=limit))
         return [LabelRow(**row._asdict()) for row in rows]
 
-    async def to_label(self, *, limit: int = 50, seed: int = 7) -> list[ConversationId]:
+    async def to_label(self, *, played: bool | None = None, limit: int = 50, seed: int = 7) -> list[ConversationId]:
         """Scored conversations that nobody labelled yet, drawn by lot."""
-        (rows,) = await self._database.read(self._tenant, self._step("to_label", limit=limit, seed=seed))
+        (rows,) = await self._database.read(self._tenant, self._step("to_label", played=played, limit=limit, seed=seed))
         return [ConversationId(row.conversation) for row in rows]
 
     async def talk(
-        self, kinds: Sequence[str], *, since: datetime | None = None, until: datetime | None = None, limit: int = 20_000
+        self,
+        kinds: Sequence[str],
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        played: bool | None = None,
+        limit: int = 20_000,
     ) -> list[Recorded]:
         """Events of these kinds in conversations opened in [since, until), the newest first."""
-        step = self._step("talk", kinds=list(kinds), since=since, until=until, limit=limit)
+        step = self._step("talk", kinds=list(kinds), since=since, until=until, played=played, limit=limit)
         (rows,) = await self._database.read(self._tenant, step)
         return [recorded(row, self._tenant) for row in rows]
 

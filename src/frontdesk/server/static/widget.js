@@ -103,6 +103,16 @@ const WORDS = {
   badOrigin: "This chat may not be used on this page.",
   busy: "Very many people are asking right now.",
   down: "The desk cannot be reached right now.",
+  call: "Speak with the desk",
+  hangUp: "Hang up",
+  calling: "Calling",
+  onCall: { listening: "Listening: speak", hearing: "I hear you", thinking: "Looking it up", saying: "Speaking: you may break in" },
+  heardAs: (text) => `I heard: ${text}`,
+  callOver: "The call has ended.",
+  callSilent: "The call has ended, because nothing more was said.",
+  callLost: "The call was cut off.",
+  noMicrophone: "The microphone cannot be used: allow it in the browser, and try again.",
+  noSpeech: "I heard nothing.",
 };
 
 // ---------------------------------------------------------------- text, safely
@@ -208,6 +218,7 @@ const ICONS = {
   close: "M6 6l12 12M18 6L6 18",
   send: "M12 19V5m-6 6 6-6 6 6",
   down: "M12 5v14m-6-6 6 6 6-6",
+  call: "M9 5a3 3 0 0 1 6 0v6a3 3 0 0 1-6 0ZM5 11a7 7 0 0 0 14 0M12 18v3",
 };
 
 function icon(name) {
@@ -364,6 +375,151 @@ class Desk {
     if (answer.ok) return answer;
     const error = (await answer.json().catch(() => ({})))?.error ?? {};
     throw new Problem(answer.status, error.code ?? "error", error.message ?? WORDS.down, Number(answer.headers.get("Retry-After")) || 0);
+  }
+}
+
+// ---------------------------------------------------------------- a call
+
+/**
+ * One call: the microphone goes to the desk, what it says is played, and what one says meanwhile stops it.
+ * `seen` is told each message of the desk, and {type: "over", words} once at the end.
+ */
+class Call {
+  #over = false;
+  #socket = null;
+  #sound = null;
+  #microphone = null;
+  #playing = new Set();
+  #next = 0;
+  #decoding = Promise.resolve();
+  #spoken = 0;
+  #seen;
+
+  constructor(seen) {
+    this.#seen = seen;
+  }
+
+  /** Begins; what stands in the way is told as the end. */
+  async begin(server, start) {
+    try {
+      const audio = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
+      this.#microphone = await navigator.mediaDevices.getUserMedia({ audio });
+    } catch {
+      return this.end(WORDS.noMicrophone);
+    }
+    try {
+      this.#sound = new AudioContext();
+      await this.#sound.audioWorklet.addModule(`${server}/microphone.js`);
+      if (this.#over) return this.#release();
+      this.#socket = new WebSocket(`${server.replace(/^http/, "ws")}/api/call`);
+    } catch {
+      return this.end(WORDS.callLost);
+    }
+    const socket = this.#socket;
+    socket.binaryType = "arraybuffer";
+    socket.addEventListener("open", () => socket.send(JSON.stringify({ type: "start", ...start })));
+    socket.addEventListener("close", () => this.end(WORDS.callLost));
+    socket.addEventListener("message", ({ data }) => (typeof data === "string" ? this.#told(JSON.parse(data)) : this.#play(data)));
+  }
+
+  hangUp() {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ type: "hang_up" }));
+    this.end(WORDS.callOver);
+  }
+
+  end(words) {
+    if (this.#over) return;
+    this.#over = true;
+    this.#release();
+    this.#seen({ type: "over", words });
+  }
+
+  #release() {
+    this.#quiet();
+    for (const track of this.#microphone?.getTracks() ?? []) track.stop();
+    this.#sound?.close().catch(() => {});
+    this.#socket?.close();
+  }
+
+  #told(message) {
+    if (message.type === "ready") this.#listen();
+    if (message.type === "stop") this.#quiet();
+    this.#seen(message);
+    if (message.type === "ended") this.#decoding.then(() => setTimeout(() => this.end(message.reason === "silence" ? WORDS.callSilent : WORDS.callOver), this.#left()));
+  }
+
+  #listen() {
+    const node = new AudioWorkletNode(this.#sound, "frontdesk-microphone", { numberOfOutputs: 0 });
+    node.port.onmessage = ({ data }) => this.#socket.readyState === WebSocket.OPEN && this.#socket.send(data);
+    this.#sound.createMediaStreamSource(this.#microphone).connect(node);
+  }
+
+  /** Milliseconds until everything was played. */
+  #left() {
+    return Math.max(0, (this.#next - this.#sound.currentTime) * 1000);
+  }
+
+  #play(data) {
+    const spoken = this.#spoken;
+    this.#decoding = this.#decoding
+      .then(() => this.#sound.decodeAudioData(data))
+      .then((sound) => {
+        if (this.#over || spoken !== this.#spoken) return; // somebody broke in meanwhile
+        const source = this.#sound.createBufferSource();
+        source.buffer = sound;
+        source.connect(this.#sound.destination);
+        this.#next = Math.max(this.#next, this.#sound.currentTime);
+        source.start(this.#next);
+        this.#next += sound.duration;
+        this.#playing.add(source);
+        source.addEventListener("ended", () => {
+          this.#playing.delete(source);
+          if (!this.#playing.size && !this.#over) this.#seen({ type: "listening" });
+        });
+      })
+      .catch(() => {}); // one sentence that cannot be played is there to read
+  }
+
+  #quiet() {
+    this.#spoken++;
+    this.#next = 0;
+    for (const source of this.#playing) source.stop();
+    this.#playing.clear();
+  }
+}
+
+/** What the browser itself hears and says, message by message, where it can. */
+class BrowserSpeech {
+  static Recognition = globalThis.SpeechRecognition ?? globalThis.webkitSpeechRecognition;
+  #hearing = null;
+  #seen;
+
+  constructor(seen) {
+    this.#seen = seen;
+  }
+
+  /** Hears one message; `said` is told what it was. */
+  begin(language, said) {
+    this.#hearing = Object.assign(new BrowserSpeech.Recognition(), { lang: language, interimResults: false, maxAlternatives: 1 });
+    let text = "";
+    this.#hearing.onresult = ({ results }) => (text = results[0][0].transcript.trim());
+    this.#hearing.onerror = ({ error }) => this.#seen({ type: "over", words: error === "no-speech" ? WORDS.noSpeech : WORDS.noMicrophone });
+    this.#hearing.onend = () => {
+      this.#seen({ type: "over", words: "" });
+      if (text) said(text);
+    };
+    speechSynthesis.cancel(); // breaking in
+    this.#hearing.start();
+    this.#seen({ type: "hearing" });
+  }
+
+  say(text, language) {
+    speechSynthesis.speak(Object.assign(new SpeechSynthesisUtterance(text), { lang: language }));
+  }
+
+  hangUp() {
+    this.#hearing?.stop();
+    speechSynthesis.cancel();
   }
 }
 
@@ -672,6 +828,10 @@ textarea:focus-visible { outline: 0; }
 textarea::placeholder { color: var(--soft); opacity: 1; }
 .send { display: grid; place-items: center; inline-size: 34px; block-size: 34px; border-radius: 50%; background: var(--accent); color: var(--on-accent); flex: none; transition: opacity .15s; }
 .send:disabled { background: var(--tint); color: var(--soft); cursor: default; }
+.speak { inline-size: 34px; block-size: 34px; border-radius: 50%; flex: none; }
+.speak[aria-pressed="true"] { background: var(--warn); color: var(--paper); }
+.call { display: flex; align-items: center; gap: 10px; font-size: 13px; color: var(--ink); background: var(--tint); border-radius: 10px; padding: 7px 12px; margin-block-end: 8px; }
+.call::before { content: ""; inline-size: 9px; block-size: 9px; border-radius: 50%; background: var(--accent); flex: none; animation: breathe 1.2s infinite ease-in-out; }
 .fine { margin: 7px 0 0; text-align: center; font-size: 12px; color: var(--soft); }
 @media (prefers-reduced-motion: reduce) { *, *::before, *::after { animation: none !important; transition: none !important; } .dots i { opacity: .7; } }
 @media (forced-colors: active) { .customer .text, .agent .text, .launcher, .send { border: 1px solid; } }
@@ -703,6 +863,8 @@ class FrontdeskChat extends HTMLElement {
   #unread = 0;
   #tokenRefused = false;
   #starting = Promise.resolve();
+  #call = null;
+  #aloud = null;
 
   /** What was said, as safe nodes: what every message goes through. */
   static renderText = renderText;
@@ -718,6 +880,7 @@ class FrontdeskChat extends HTMLElement {
 
   disconnectedCallback() {
     this.#rest();
+    this.#call?.hangUp();
     document.removeEventListener("visibilitychange", this.#awake);
     for (const event of ["online", "offline", "pageshow"]) globalThis.removeEventListener(event, this.#awake);
     globalThis.removeEventListener("pagehide", this.#rest);
@@ -786,9 +949,13 @@ class FrontdeskChat extends HTMLElement {
     return this.dataset.tenantName || this.#about?.name || "";
   }
 
+  get #server() {
+    return (this.dataset.server || (script?.src ? new URL(script.src).origin : location.origin)).replace(/\/+$/, "");
+  }
+
   async #start() {
     const key = this.dataset.key ?? "";
-    const server = (this.dataset.server || (script?.src ? new URL(script.src).origin : location.origin)).replace(/\/+$/, "");
+    const server = this.#server;
     const identity = this.#identity ?? this.dataset.token ?? null;
     this.#desk = new Desk(server, key);
     this.#desk.identity = this.#tokenRefused ? null : identity;
@@ -813,6 +980,7 @@ class FrontdeskChat extends HTMLElement {
 
   #clear() {
     this.#rest();
+    this.#call?.hangUp();
     this.#conversation = null;
     this.#opening = null;
     this.#thread = new Thread();
@@ -935,6 +1103,62 @@ class FrontdeskChat extends HTMLElement {
     }
   }
 
+  // ---- speaking
+
+  /** How one can speak here: with the desk's own ears and voice, with the browser's (`data-voice="browser"`), or not at all. */
+  get #voice() {
+    if (this.dataset.voice === "off") return "";
+    if (this.dataset.voice === "browser") return BrowserSpeech.Recognition ? "browser" : "";
+    return this.#about?.voice && navigator.mediaDevices && globalThis.AudioWorkletNode ? "call" : "";
+  }
+
+  async #speak() {
+    if (this.#call) return this.#call.hangUp();
+    const language = this.#about?.languages?.[0] ?? document.documentElement.lang;
+    if (this.#voice === "browser") {
+      this.#call = new BrowserSpeech((message) => this.#heard(message));
+      this.#call.begin(language, (text) => {
+        this.#aloud = { speech: new BrowserSpeech(() => {}), language };
+        this.ask(text);
+      });
+      return;
+    }
+    const call = new Call((message) => this.#call === call && this.#heard(message));
+    this.#call = call;
+    this.#calls(WORDS.calling);
+    const token = await this.#desk.token().catch(() => null);
+    await call.begin(this.#server, { key: this.dataset.key, token, conversation: this.#conversation });
+  }
+
+  /** What a call tells: its state for the strip; what was said comes with the conversation's events. */
+  #heard(message) {
+    if (message.type === "over") {
+      this.#call = null;
+      this.#calls("");
+      if (message.words) this.#banner(message.words);
+    } else if (message.type === "conversation" && !this.#conversation) {
+      this.#conversation = message.conversation_id;
+      this.#memory.set({ conversation: message.conversation_id, seq: 0 });
+      this.#listen();
+    } else if (message.type === "problem") {
+      this.#banner(message.message);
+    } else if (message.type === "heard") {
+      this.#calls(WORDS.heardAs(message.text));
+    } else {
+      const words = WORDS.onCall[message.type === "ready" || message.type === "stop" ? "listening" : message.type];
+      if (words) this.#calls(words);
+    }
+  }
+
+  #calls(words) {
+    const { call, callState, speak } = this.#ui;
+    call.hidden = !words;
+    if (callState.textContent !== words) callState.textContent = words;
+    if (words) this.#banner("");
+    speak.setAttribute("aria-pressed", String(Boolean(words)));
+    for (const name of ["aria-label", "title"]) speak.setAttribute(name, words ? WORDS.hangUp : WORDS.call);
+  }
+
   // ---- listening
 
   #awake = () => {
@@ -994,6 +1218,7 @@ class FrontdeskChat extends HTMLElement {
     if (!changed) return;
     const speaks = event.kind === "reply_sent" || event.kind === "agent_replied";
     if (speaks && event.seq > old && (!this.#shown || document.hidden)) this.#unread++;
+    if (speaks && event.seq > old && this.#aloud) this.#aloud.speech.say(event.text, this.#aloud.language);
     if (speaks) this.dispatchEvent(new CustomEvent("frontdesk:reply", { bubbles: true, composed: true }));
     this.#paintOnce();
   }
@@ -1196,6 +1421,8 @@ class FrontdeskChat extends HTMLElement {
       welcome: make("div", { class: "welcome" }),
       log: make("div", { class: "log", role: "log", "aria-live": "polite", "aria-label": WORDS.log }),
       typingLabel: make("span"),
+      call: make("div", { class: "call", role: "status", hidden: true }),
+      callState: make("span"),
       banner: make("div", { class: "banner", role: "status", hidden: true }),
       field: make("textarea", { id: "field", rows: "1", dir: "auto", autocomplete: "off", enterkeyhint: "send" }),
       fine: make("p", { class: "fine" }),
@@ -1209,7 +1436,9 @@ class FrontdeskChat extends HTMLElement {
     ui.typing = make("div", { class: "typing", hidden: true }, make("span", { class: "dots", "aria-hidden": "true" }, make("i"), make("i"), make("i")), ui.typingLabel);
     ui.scroll = make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": WORDS.log }, ui.welcome, ui.log, ui.typing);
     ui.newest = make("button", { type: "button", class: "newest", hidden: true, onclick: () => this.#toEnd() }, icon("down"), WORDS.newest);
-    ui.form = make("form", { novalidate: true }, make("label", { for: "field", class: "sr" }, WORDS.field), ui.field, ui.send);
+    ui.call.append(ui.callState);
+    ui.speak = button("call", WORDS.call, () => this.#speak(), { class: "icon speak", hidden: true, "aria-pressed": "false" });
+    ui.form = make("form", { novalidate: true }, make("label", { for: "field", class: "sr" }, WORDS.field), ui.field, ui.speak, ui.send);
     ui.panel = make(
       "section",
       { class: "panel", role: this.#paged ? "region" : "dialog", hidden: true },
@@ -1218,7 +1447,7 @@ class FrontdeskChat extends HTMLElement {
       ui.sheet,
       ui.scroll,
       ui.newest,
-      make("div", { class: "foot" }, ui.banner, ui.form, ui.fine),
+      make("div", { class: "foot" }, ui.call, ui.banner, ui.form, ui.fine),
     );
     this.#wire(ui);
     root.replaceChildren(ui.launcher, ui.panel);
@@ -1436,6 +1665,7 @@ class FrontdeskChat extends HTMLElement {
   #composer() {
     const { field, send } = this.#ui;
     send.disabled = !field.value.trim();
+    this.#ui.speak.hidden = !this.#voice;
     field.removeAttribute("aria-invalid");
     const limit = this.#about?.max_message_chars;
     if (limit && [...field.value].length > limit) {

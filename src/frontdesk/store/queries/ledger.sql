@@ -1,3 +1,5 @@
+-- `played`: true for rehearsed conversations alone, false for customers' alone, null for both.
+
 -- name: hold
 -- One consumer at a time works on a tenant; the row is its lock.
 insert into consumers (tenant, name, position) values (%(tenant)s, %(name)s, 0)
@@ -42,6 +44,7 @@ where l.tenant = %(tenant)s
   and (%(topic)s::text is null or l.topic = %(topic)s::text)
   and (%(desk)s::text is null or l.desk = %(desk)s::text)
   and (%(model)s::text is null or l.model = %(model)s::text)
+  and (%(played)s::boolean is null or (l.channel = 'rehearsal') = %(played)s::boolean)
   and (%(ids)s::text[] is null or l.conversation = any(%(ids)s::text[]))
 order by l.opened_at desc, l.conversation limit %(limit)s
 
@@ -72,6 +75,7 @@ from tones t left join ledger l on l.tenant = t.tenant and l.conversation = t.co
 where t.tenant = %(tenant)s
   and (%(since)s::timestamptz is null or t.at >= %(since)s::timestamptz) and (%(until)s::timestamptz is null or t.at < %(until)s::timestamptz)
   and (%(channel)s::text is null or l.channel = %(channel)s::text)
+  and (%(played)s::boolean is null or (coalesce(l.channel, '') = 'rehearsal') = %(played)s::boolean)
 group by 1, 2, 3 order by 1, 2, 3
 
 -- name: write_score
@@ -87,6 +91,7 @@ from scores s join conversations c on c.tenant = s.tenant and c.id = s.conversat
 where s.tenant = %(tenant)s
   and (%(ids)s::text[] is null or s.conversation = any(%(ids)s::text[]))
   and (%(since)s::timestamptz is null or c.opened_at >= %(since)s::timestamptz) and (%(until)s::timestamptz is null or c.opened_at < %(until)s::timestamptz)
+  and (%(played)s::boolean is null or (c.channel = 'rehearsal') = %(played)s::boolean)
   and (%(flag)s::text is null or %(flag)s::text = any(s.flags))
 order by s.total nulls last, s.conversation limit %(limit)s
 
@@ -112,7 +117,9 @@ select conversation, criterion, passed, note, by, at from labels where tenant = 
 -- name: to_label
 -- A sample that does not depend on the score, so that rates measured on it hold for all.
 select s.conversation from scores s
+join conversations c on c.tenant = s.tenant and c.id = s.conversation
 where s.tenant = %(tenant)s and s.passed is not null
+  and (%(played)s::boolean is null or (c.channel = 'rehearsal') = %(played)s::boolean)
   and not exists (select 1 from labels b where b.tenant = s.tenant and b.conversation = s.conversation and b.criterion = '')
 order by hashtextextended(s.conversation, %(seed)s) limit %(limit)s
 
@@ -121,6 +128,7 @@ order by hashtextextended(s.conversation, %(seed)s) limit %(limit)s
 select e.position, e.conversation, e.turn, e.seq, e.at, e.body from events e
 join ledger l on l.tenant = e.tenant and l.conversation = e.conversation
 where e.tenant = %(tenant)s and e.kind = any(%(kinds)s::text[])
+  and (%(played)s::boolean is null or (l.channel = 'rehearsal') = %(played)s::boolean)
   and (%(since)s::timestamptz is null or l.opened_at >= %(since)s::timestamptz) and (%(until)s::timestamptz is null or l.opened_at < %(until)s::timestamptz)
 order by e.position desc limit %(limit)s
 
