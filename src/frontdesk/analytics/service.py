@@ -10,8 +10,8 @@ import asyncio
 import csv
 import io
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -85,7 +85,6 @@ class Inside:
     """By speaker."""
     score: scoring.Score
     labels: tuple[LabelRow, ...] = ()
-    followups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Analytics:

@@ -13,19 +13,22 @@ from frontdesk.analytics.criteria import MEANING as CRITERIA_MEANING
 from frontdesk.analytics.service import Inside
 from frontdesk.analytics.summary import Statement
 from frontdesk.console import charts
-from frontdesk.console.frame import card, content, empty, markup, page, rows_html
+from frontdesk.console.frame import card, content, empty, link, markup, page, rows_html
 from frontdesk.console.telling import OWNERS, ROUTES, SILENT, ago, face, needed, place, short, steps
 from frontdesk.console.visiting import Visit, lead_to
 from frontdesk.domain.conversation import ConversationId, Owner, Route
 from frontdesk.domain.events import AgentReplied, HandedOff, MessageReceived, OwnerChanged, Recorded, ReplySent, TurnFailed
 from frontdesk.domain.knowledge import PassageId
 from frontdesk.domain.staff import Right
+from frontdesk.domain.tenancy import CustomerId
 from frontdesk.store.conversations import ConversationSummary
 from frontdesk.store.ledger import ToneRow
 
 WINDOW = 400
 """Events of a conversation that one page shows; longer ones are leafed through."""
 SIZES = (50, 200, 1000)
+LISTED = 8
+"""Conversations of one customer, and promises to them, that are listed."""
 _SAID = (MessageReceived, ReplySent, AgentReplied, TurnFailed, OwnerChanged, HandedOff)
 
 
@@ -131,6 +134,7 @@ async def conversation(visit: Visit, conversation: str) -> None:
             _leafing(visit, id, after, last, len(events))
         with ui.element("div").classes("aside"):
             _summary(visit, id, inside)
+            await _customer(visit, id, known.customer)
             _score(visit, id, inside)
 
 
@@ -237,6 +241,34 @@ def _summary(visit: Visit, id: ConversationId, inside: Inside) -> None:
                 options = charts.curves({"Tone": points}, x="message")
                 options["yAxis"] |= {"min": -1, "max": 1}
                 ui.echart(options).classes("chart-small")
+
+
+async def _customer(visit: Visit, id: ConversationId, customer: CustomerId | None) -> None:
+    """What the customer's conversations amount to together, where there are several."""
+    if customer is None:
+        return
+    told = await visit.analytics.customer(visit.tenant.id, customer)
+    if len(told.conversations) < 2:
+        return
+    counted = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in told.outcomes.items())
+    with card("This customer", f"The latest {len(told.conversations)} conversations: {counted}."):
+        rows = [
+            f"<li>{_opened(visit, s.opened_at, s.conversation, here=s.conversation == id)}: {escape(s.reason.text)} {escape(s.ending.text)}</li>"
+            for s in told.conversations[:LISTED]
+            if s.opened_at
+        ]
+        promised = [f"<li>{_statement_text(visit, where, p)}</li>" for where, p in told.promises[:LISTED]]
+        again = [f"<li>{escape(topic)}</li>" for topic in told.recurring]
+        parts = (("", rows), ("Promised, not yet kept", promised), ("Came up more than once", again))
+        markup("".join(f"{f'<h3>{title}</h3>' if title else ''}<ul>{''.join(lines)}</ul>" for title, lines in parts if lines), "summary")
+
+
+def _opened(visit: Visit, at: datetime, id: ConversationId, *, here: bool) -> str:
+    return f"{at:%Y-%m-%d} (this one)" if here else link(visit, f"{at:%Y-%m-%d}", "conversations", id)
+
+
+def _statement_text(visit: Visit, id: ConversationId, statement: Statement) -> str:
+    return f"{escape(statement.text)} {link(visit, 'read', 'conversations', id)}"
 
 
 def _statement(s: Statement) -> str:

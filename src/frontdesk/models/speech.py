@@ -187,7 +187,7 @@ def samples_of(sound: bytes) -> NDArray[np.int16]:
         raise BadInput("Send WAV as 16-bit PCM, 4 to 192 kHz.")
     mixed = raw[: len(raw) // channels * channels].reshape(-1, channels).mean(axis=1)
     if rate == RATE or not len(mixed):
-        return mixed.astype(np.int16)
+        return np.asarray(mixed, np.int16)
     from scipy.signal import resample_poly  # half a second to load, and few recordings need it
 
     return np.asarray(np.clip(resample_poly(mixed, RATE, rate), -32768, 32767), np.int16)
@@ -223,7 +223,7 @@ def seconds_of(sound: bytes) -> float:
     """How long a WAV lasts; 0 for what cannot be told."""
     try:
         with wave.open(io.BytesIO(whole(sound))) as file:
-            return file.getnframes() / file.getframerate()
+            return float(file.getnframes() / file.getframerate())
     except (wave.Error, EOFError, ZeroDivisionError):
         return 0.0
 
@@ -237,7 +237,7 @@ def _recognise(pcm: bytes, expecting: tuple[str, ...]) -> str:
     decoder.process_raw(pcm, full_utt=True)
     decoder.end_utt()
     found = decoder.hyp()
-    return found.hypstr.strip() if found is not None else ""
+    return str(found.hypstr).strip() if found is not None else ""
 
 
 @lru_cache(maxsize=4)
