@@ -22,6 +22,7 @@ from typing import Any, cast
 import typer.main
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from starlette.routing import WebSocketRoute
 
 import frontdesk.errors
 from frontdesk import cli
@@ -165,8 +166,8 @@ def routes() -> str:
     """Every route of the server with who may call it."""
     rows = []
     for route in _routes():
-        methods = "/".join(sorted(set(route.methods or ()) - {"HEAD"}))
-        who = _who(route.dependant) if isinstance(route, APIRoute) else "anybody"
+        methods = "/".join(sorted(_methods(route) - {"HEAD"}))
+        who = "any key" if isinstance(route, WebSocketRoute) else _who(route.dependant) if isinstance(route, APIRoute) else "anybody"
         rows.append((f"`{methods} {route.path}`", who, _opening(route.endpoint.__doc__ or "")))
     return _table(("route", "who", "what"), rows)
 
@@ -175,7 +176,11 @@ def _routes() -> list[Any]:
     office = SimpleNamespace(settings=Settings(), store=None, tenants={}, library=None, front_office=None)
     app = create_app(cast("Office", office))
     found = [r for r in _flat(app.routes) if r.path != "/openapi.json"]
-    return sorted(found, key=lambda r: (r.path.split("/")[1], r.path, sorted(r.methods or ())))
+    return sorted(found, key=lambda r: (r.path.split("/")[1], r.path, sorted(_methods(r))))
+
+
+def _methods(route: Any) -> set[str]:
+    return {"WEBSOCKET"} if isinstance(route, WebSocketRoute) else set(route.methods or ())
 
 
 def _flat(found: Any) -> Iterator[Any]:
