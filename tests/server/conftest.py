@@ -158,7 +158,7 @@ class Served:
     def __enter__(self) -> Served:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
-        assert self._up.wait(60)
+        assert self._up.wait(300)  # a database starts in a second; a machine that does much else takes its time
         return self
 
     def __exit__(self, *_: object) -> None:
