@@ -206,7 +206,7 @@ def calibrate(labels: Sequence[tuple[bool, bool]], judged: Sequence[bool], *, se
         advice = f"All labels say {'passed' if good else 'failed'}: label on until both kinds are there." if labels else advice
     elif apparent is not None and false_pass is not None and false_fail is not None:
         if 1 - false_fail.value - false_pass.value <= 0.05:
-            advice = "The judge is hardly better than a coin on these labels: change the rubric before its figures are used."
+            advice = advice or "The judge is hardly better than a coin on these labels: change the rubric before its figures are used."
         else:
             corrected = _corrected(good, bad, list(judged), apparent, random.Random(seed))  # noqa: S311 - a repeatable interval, nothing secret
     return Calibration(
