@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 OPENAPI = """
@@ -130,10 +130,24 @@ class Library:
         return 200, {"loan_no": loan["loan_no"], "due_on": "2027-01-07", "fee": 0.5 * arguments["weeks"], "currency": "EUR"}
 
 
+class Business(Protocol):
+    """What is served: an answer to each call. Headers that begin with `x-` come among the arguments."""
+
+    def answer(self, method: str, path: str, arguments: dict[str, Any], key: str) -> tuple[int, Any]: ...
+
+
 @asynccontextmanager
 async def library(state: Library | None = None) -> AsyncIterator[Library]:
     """A running library on a free port of this machine; `state`: another one to serve."""
     state = state or Library()
+    async with served(state) as url:
+        state.url = url
+        yield state
+
+
+@asynccontextmanager
+async def served(state: Business) -> AsyncIterator[str]:
+    """The address at which `state` answers over HTTP."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -144,9 +158,10 @@ async def library(state: Library | None = None) -> AsyncIterator[Library]:
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 address = urlsplit(target)
                 arguments = dict(parse_qsl(address.query)) | (json.loads(body) if body else {})
+                arguments |= {k: v for k, v in headers.items() if k.startswith("x-")}
                 status, answer = state.answer(method, address.path, arguments, headers.get("idempotency-key", ""))
-                kind, data = state.raw or ("application/json", json.dumps(answer).encode())
-                await asyncio.sleep(state.delay)
+                kind, data = getattr(state, "raw", None) or ("application/json", json.dumps(answer).encode())
+                await asyncio.sleep(getattr(state, "delay", 0.0))
                 writer.write(f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(data)}\r\n\r\n".encode() + data)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -155,6 +170,5 @@ async def library(state: Library | None = None) -> AsyncIterator[Library]:
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    state.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
-        yield state
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
