@@ -25,15 +25,16 @@ from frontdesk.tools.selection import ABOUT, RANK, SURE, Choice, Selector
 
 SET = Path(__file__).parent.parent / "tests/tools/selection.yaml"
 COMPANIES = SET.with_name("selection_companies.yaml")
+TRADES = SET.with_name("selection_trades.yaml")
 READING = Path(__file__).parent.parent / "src/frontdesk/desk/reading_set"
 TODAY = date(2027, 3, 17)
 Row = tuple[str, str | None, list[Choice]]
 
 
 def operations(rows: list[list[Any]]) -> list[Operation]:
-    """The operations of one business; `post!` asks for a yes and belongs to the signed-in customer."""
+    """The operations of one business; `post!` asks for a yes and belongs to the signed-in customer; last the fields of the answer, if told."""
     found = []
-    for method, name, summary, description, listed in rows:
+    for method, name, summary, description, listed, *answered in rows:
         arguments = [
             Argument(name=n, where=Place.QUERY, required=True, schema={"type": "string", **schema})
             for a in listed
@@ -42,7 +43,10 @@ def operations(rows: list[list[Any]]) -> list[Operation]:
         if "signed-in" in description or method.endswith("!"):
             arguments.append(Argument(name="customer", where=Place.HEADER, required=True, schema={"type": "string"}, bound="customer.id"))
         effect = Effect.READ if method == "get" else Effect.WRITE
-        found.append(Operation(name=name, summary=summary, description=description, effect=effect, arguments=tuple(arguments)))
+        response = {"properties": {field: {} for field in answered[0].split()}} if answered else {}
+        found.append(
+            Operation(name=name, summary=summary, description=description, effect=effect, arguments=tuple(arguments), response=response)
+        )
     return found
 
 
@@ -59,7 +63,7 @@ async def ranked(embedder: MiniLM) -> dict[str, list[Row]]:
 
 def businesses() -> dict[str, Any]:
     """All businesses; those of the reading set with what their documents answer as questions that no operation is about."""
-    found = yaml.safe_load(SET.read_text(encoding="utf-8"))
+    found = {**yaml.safe_load(SET.read_text(encoding="utf-8")), **yaml.safe_load(TRADES.read_text(encoding="utf-8"))}
     for company, data in yaml.safe_load(COMPANIES.read_text(encoding="utf-8")).items():
         read = yaml.safe_load((READING / f"{company}.yaml").read_text(encoding="utf-8"))
         found[company] = {**data, "questions": {**data["questions"], "~": [q["q"] for q in read["questions"]]}}

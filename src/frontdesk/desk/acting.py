@@ -28,9 +28,11 @@ _UNSURE = frozenset({Failure.SLOW, Failure.DOWN, Failure.FAULT, Failure.NOT_JSON
 
 
 async def read(turn: Matter, operation: Operation, values: Mapping[str, Any]) -> ToolOutcome:
-    outcome = await turn.box.caller.call(operation, values, turn.claims)
-    note(turn, operation, outcome)
-    return outcome
+    key = operation.name, json.dumps(values, sort_keys=True, default=str)
+    if key not in turn.fetched:
+        turn.fetched[key] = await turn.box.caller.call(operation, values, turn.claims)
+        note(turn, operation, turn.fetched[key])
+    return turn.fetched[key]
 
 
 def note(turn: Matter, operation: Operation, outcome: ToolOutcome, key: str = "") -> None:

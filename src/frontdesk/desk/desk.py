@@ -17,7 +17,7 @@ from frontdesk.desk.briefing import Briefing, Briefings
 from frontdesk.desk.draft import Draft, Sentence
 from frontdesk.desk.dynamic import CERTAIN, LIVELY, Attempt, Dynamic, Proposal
 from frontdesk.desk.faq import from_faq
-from frontdesk.desk.handoff import GIVES_UP, Category, hand_off
+from frontdesk.desk.handoff import GIVES_UP, WANTS_HUMAN, Category, hand_off
 from frontdesk.desk.intent import Intent
 from frontdesk.desk.knowledge import from_documents
 from frontdesk.desk.lookup import Lookup
@@ -187,6 +187,7 @@ class Desk:
             async for event in self._look_up(briefing, lookup, entire, intent, whole):
                 yield event
         asked = False
+        told: set[str] = set()
         for part in parts:
             unconnected = self._dynamic.unconnected(briefing, intent)
             if unconnected is not None:
@@ -194,13 +195,17 @@ class Desk:
                 continue
             proposal = await self._dynamic.propose(briefing, caller, conversation, part, intent, message)
             read: list[Answer] = []
-            if proposal is None or proposal.score < CERTAIN:
+            repeated = proposal is not None and proposal.operation.name in told
+            if proposal is None or proposal.score < CERTAIN or repeated:
                 async for event in self._look_up(briefing, lookup, part, intent, read):
                     yield event
+            if repeated and self._answers(read):
+                proposal = None  # one answer of an operation is enough where the documents answer the other question
             if proposal is not None and proposal.score >= _bar(read, proposal):
                 attempt = await self._dynamic.carry_out(briefing, caller, conversation, proposal, message)
                 if not (asked and attempt.asks):  # one open question at a time
                     asked = asked or attempt.asks
+                    told.add(proposal.operation.name)
                     for event in attempt.events:
                         yield event
                     answers.append(Answer(part=part, draft=attempt.draft))
@@ -211,7 +216,20 @@ class Desk:
                             yield event
                         answers += [a for a in found if a.draft is not None]
                     continue
-            answers += [_or_whole(found, whole) for found in read]
+            answered = [_or_whole(found, whole) for found in read]
+            if not self._answers(answered):
+                looked, held = await self._dynamic.in_own_records(briefing, caller, conversation, part, intent)
+                for event in held.events if held is not None else looked:
+                    yield event
+                if held is not None:
+                    answered = [Answer(part=part, draft=held.draft)]
+            answers += answered
+
+    def _answers(self, read: Sequence[Answer]) -> bool:
+        """Whether the sources answer a part, and not only perhaps."""
+        return bool(read) and any(
+            a.draft is not None and a.nearest is not None and a.nearest.probability >= self._reader.answerable for a in read
+        )
 
     async def _pass_on(self, briefing: Briefing, conversation: Conversation, message: str, intent: Intent) -> AsyncGenerator[Event]:
         """Nothing is looked up: the customer needs a human, or the emergency services."""
@@ -458,7 +476,11 @@ def _as_said(briefing: Briefing, message: str, intent: Intent) -> Intent:
     """The intent, unless the message itself shows a greeting or a forgery."""
     if guardrails.plays_a_role(message):
         return replace(intent, route=Route.REFUSE, name=FORGED, confidence=1.0)
-    return _abroad(briefing, message, intent) if briefing.foreign else _greeted(briefing, message, intent)
+    if briefing.foreign:
+        return _abroad(briefing, message, intent)
+    if intent.name == "refuse/injection" and WANTS_HUMAN.search(message):
+        return replace(intent, route=Route.HANDOFF, name="handoff/requested", asks_human=True)
+    return _greeted(briefing, message, intent)
 
 
 def _abroad(briefing: Briefing, message: str, intent: Intent) -> Intent:

@@ -29,12 +29,13 @@ from frontdesk.desk.identifying import identify
 from frontdesk.desk.intent import Intent
 from frontdesk.desk.matter import IDENTIFY, SIGN_IN, Attempt, Box, Matter, Proposal, Tools, plain_draft
 from frontdesk.desk.modelled import by_model, written
+from frontdesk.desk.own import among_own, holds, words_of_result
 from frontdesk.desk.proposing import CERTAIN, LIVELY, SURE, built_in, names_another, proposed, wants_translation
 from frontdesk.desk.subjects import other_subject
 from frontdesk.desk.understanding import Part
 from frontdesk.desk.wishes import asks, is_order
 from frontdesk.domain.conversation import Conversation, Pending, Route, Speaker
-from frontdesk.domain.events import SlotRequested
+from frontdesk.domain.events import Event, SlotRequested
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
 from frontdesk.models.protocols import Embedder, LanguageModel
 from frontdesk.store.store import Store
@@ -123,6 +124,21 @@ class Dynamic:
                 known = gathered.values
             gathered = replace(gathered, fresh=fresh)
         return await go_on(turn, proposal.operation, gathered, proposal.text, tries=0)
+
+    async def in_own_records(
+        self, briefing: Briefing, caller: Caller, conversation: Conversation, part: Part, intent: Intent
+    ) -> tuple[tuple[Event, ...], Attempt | None]:
+        """What the customer's own records say to a question that no source answers, found by a word that they hold; and what was read for it.
+
+        Raises ModelUnavailable.
+        """
+        if intent.route in (Route.REFUSE, Route.HANDOFF, Route.SMALLTALK) or caller.customer is None or not briefing.catalog.usable:
+            return (), None
+        turn = self._turn(briefing, caller, conversation)
+        operation = await among_own(turn, part.text)
+        if operation is None or await self._refused(turn, operation, part.text) is not None:
+            return tuple(turn.events), None
+        return (), await go_on(turn, operation, Gathered(), part.text, tries=0)
 
     async def resume(self, briefing: Briefing, caller: Caller, conversation: Conversation, message: str, intent: Intent) -> Attempt | None:
         """Takes a message as the answer to the pending question; None when it is about something else."""
@@ -245,21 +261,20 @@ class Dynamic:
         names = " ".join(str(v) for c in turn.conversation.calls for r in records_of(c.result) for k, v in r.items() if "name" in str(k))
         names += " ".join(str(v) for c in (*turn.conversation.calls, *turn.calls) for k, v in c.arguments.items() if "name" in str(k))
         other = other_subject(without_address(message), operation, turn.claims, known_words={*known, *words}, own_names=names)
-        if not other:
+        if other is None or (other.name and await holds(turn, operation, other.name)):
             return None
         await self._tools.store.for_tenant(turn.briefing.tenant.id).desk.audit(
             actor=f"customer:{turn.customer}",
             action="tool.other_subject_refused",
             subject=operation.name,
-            detail={"conversation": turn.conversation.id, "named": other},
+            detail={"conversation": turn.conversation.id, "named": other.text},
         )
         return turn.end(turn.say("other_person"), Route.REFUSE, confidence=0.9)
 
 
-def _words_of_results(turn: Matter) -> set[str]:
+def _words_of_results(turn: Matter) -> frozenset[str]:
     """Words that the API itself used in this conversation: products and places are no people."""
-    texts = [str(c.result)[:20_000] for c in (*turn.conversation.calls[-6:], *turn.calls)]
-    return {stem(w) for t in texts for w in re.findall(r"[^\W\d_]+", t.lower())}
+    return frozenset(w for c in (*turn.conversation.calls[-6:], *turn.calls) for w in words_of_result(c.result))
 
 
 def _catalog_words(catalog: Catalog) -> set[str]:

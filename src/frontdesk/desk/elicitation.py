@@ -19,8 +19,8 @@ from frontdesk.tools.consent import correction
 from frontdesk.tools.dates import find_days
 from frontdesk.tools.lexicon import STOP, stem
 from frontdesk.tools.offers import pick
-from frontdesk.tools.operation import Argument, Operation, words_of
-from frontdesk.tools.rendering import Fact, Rendering, facts
+from frontdesk.tools.operation import Argument, Operation, Place, words_of
+from frontdesk.tools.rendering import Fact, Rendering, facts, is_wrapper
 from frontdesk.tools.slots import kind_of, vocabulary
 from frontdesk.tools.understanding import SURE, Offer, corrections, extract, understand
 
@@ -139,6 +139,9 @@ def records_of(result: Any) -> list[Record]:
     lists: list[list[Record]] = [v for v in result.values() if isinstance(v, list) and v and all(isinstance(r, Mapping) for r in v)]
     if lists:
         return max(lists, key=len)
+    inner = [v for k, v in result.items() if isinstance(v, Mapping) and is_wrapper(result, str(k))]
+    if len(inner) == 1 and any(isinstance(v, list) for v in inner[0].values()):
+        return records_of(inner[0])
     empty = any(v == [] for v in result.values()) and not any(isinstance(v, (int, float)) and v for v in result.values())
     return [] if empty else [result]
 
@@ -166,6 +169,7 @@ def field_of(record: Record, argument: Argument) -> Any:
 def provider_of(catalog: Catalog, operation: Operation, argument: Argument, values: Mapping[str, Any]) -> Operation | None:
     """The read that can find an argument's value out: one that its description names, the list above it in the path, or one that returns it."""
     best: tuple[int, Operation] | None = None
+    news = operation.writes and argument.where is not Place.PATH and kind_of(argument) not in ("code", "choice")
     for other in catalog.usable:
         if (
             other.name == operation.name
@@ -175,6 +179,8 @@ def provider_of(catalog: Catalog, operation: Operation, argument: Argument, valu
         ):
             continue
         fitness = _provides(other, operation, argument)
+        if news and fitness < 4 and not set(words_of(argument.name).split()) & ABOUT_IDS:
+            continue  # what something is to become stands in no record of how it is
         if other.needs_customer and not operation.needs_customer and fitness in (2, 3):
             continue  # a public question is about the customer's own records only where the document or the thing itself says so
         if fitness and (best is None or fitness > best[0]):
@@ -271,9 +277,16 @@ _PLACE = re.compile(
 )
 
 
+_SPAN = re.compile(
+    r"\b(?:last|next|first|this) (?:time|year|month|week|weekend|night|day|evening|morning|afternoon|spring|summer|autumn|fall|winter|"
+    r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|may|june|july|august|september|october|november|december)s?\b"
+)
+"""Times, which are no places in a list."""
+
+
 def pick_record(records: Sequence[Record], text: str, today: date, rendering: Rendering | None = None) -> int | None:
     """Which of the records "the second one" or "the cheapest" points at; None when the text points at no place in a list."""
-    place = _PLACE.search(text.lower())
+    place = _PLACE.search(_SPAN.sub(" ", text.lower()))
     if place is None or len(records) < 2:
         return None
     return pick(place[0], [label_of(r, rendering) for r in records], today=today)

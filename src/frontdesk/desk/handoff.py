@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -22,6 +23,12 @@ class Category(StrEnum):
     POLICY = "policy"
 
 
+WANTS_HUMAN = re.compile(
+    r"\b(?:want|need|like|give me|get me|talk|speak|put me (?:through|on)|connect me|transfer me|pass me)\b(?: \w+){0,6}? "
+    r"(?:humans?|human being|person|people|somebody|someone|agent|representative|rep|operator|manager|supervisor|employee|colleague|staff)\b",
+    re.IGNORECASE,
+)
+"""A wish for a person in so many words: whatever else a message tries, it is granted."""
 GIVES_UP = 2
 """Unanswered turns in a row after which the desk offers to pass the conversation on; who takes the offer was not helped."""
 

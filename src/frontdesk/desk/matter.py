@@ -17,7 +17,7 @@ from frontdesk.domain.events import Event, SlotRequested
 from frontdesk.domain.tenancy import Caller
 from frontdesk.models.protocols import Embedder
 from frontdesk.store.store import Store
-from frontdesk.tools.calling import ToolCaller, verified
+from frontdesk.tools.calling import ToolCaller, ToolOutcome, verified
 from frontdesk.tools.catalog import Catalog
 from frontdesk.tools.operation import Operation
 from frontdesk.tools.rendering import Rendering, facts
@@ -111,6 +111,8 @@ class Matter:
     request: str
     events: list[Event] = field(default_factory=list)
     calls: list[ToolCall] = field(default_factory=list)
+    fetched: dict[tuple[str, str], ToolOutcome] = field(default_factory=dict)
+    """Reads of this turn: what was just read is not read again."""
     pointing: str = ""
     modelled: bool = False
     """A model proposed it: nothing is done without a yes, whatever the document says."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from frontdesk.desk.elicitation import field_of, gather, is_telling, missing, pi
 from frontdesk.desk.guardrails import content_words
 from frontdesk.desk.matter import Matter, Proposal
 from frontdesk.desk.subjects import foreign_id
+from frontdesk.desk.telling import narrowed
 from frontdesk.desk.understanding import Part, clauses_of, leans_on_history
 from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order, order_heads, sentences_of, wishes
 from frontdesk.domain.conversation import Conversation, Route, Speaker, ToolCall
@@ -32,6 +34,10 @@ SLIGHT = 0.1
 """Lead by which the operation of an earlier turn wins over one that the words alone suggest."""
 LIVELY = 0.42
 """Score from which a message counts as being about an operation."""
+MOST_DOING = 4
+"""So far down the ranks an operation is looked for that does what an order says in its own verb."""
+CLEARLY = 0.2
+"""How much less likely a clause must be about live data than the text around it to be another source's matter."""
 CLOSE_RIVAL = 1.0
 """Operations this close in rank are told apart by how likely each is the matter at all."""
 BUILT_IN = 0.5
@@ -91,12 +97,15 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
     orders = (is_order(part.text) or is_order(text)) and not idle
     best: Choice | None = None
     focus = ""
+    likely: dict[str, float] = {}
     for said in (*sentences_of(text), *order_heads(text)):
         ranked = await turn.box.selector.rank(said, today=turn.today)
         ranked = [c for c in ranked if not c.operation.identifies] if turn.customer or best is not None else ranked
         ranked = [c for c in ranked if not c.operation.writes or orders or (not idle and wishes(part.text, c))]
         close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
-        found = max(close, key=lambda c: c.score, default=None)
+        doing = [c for c in ranked[:MOST_DOING] if orders and c.operation.writes and c.features.get("own_verb") and c.score >= POSSIBLE]
+        found = max(doing[:1] or close, key=lambda c: c.score, default=None)
+        likely[said] = found.score if found is not None else 0.0
         if found is not None and (best is None or found.score > best.score or (best.operation.identifies and found.score >= POSSIBLE)):
             best, focus = found, said if said != text else ""
     if best is None or best.score < POSSIBLE:
@@ -108,17 +117,26 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
     score = max(score, CERTAIN) if best.operation.writes and score >= LIVELY else score  # an order is no question for documents
     if part.follow_up and not _was_live(turn.conversation):
         score *= LEANING
+    rest = _rest(text, focus) if focus else _beside(text, likely, best.score)
+    focus = focus or (text.replace(rest, " ").strip() if rest else "")
     unsigned = best.operation.needs_customer and turn.customer is None
     given = best.features.get("open", 0.0) == 0
     return Proposal(
         unready=unsigned or not (given or best.operation.needs_customer),
-        rest=_rest(text, focus),
+        rest=rest,
         operation=best.operation,
         score=score,
         text=text,
         known=known,
         focus=focus,
     )
+
+
+def _beside(text: str, likely: Mapping[str, float], score: float) -> str:
+    """The one clause of a text about an operation that asks something which no operation is about."""
+    clauses = clauses_of(text)
+    others = [c for c in clauses if asks(c) and c in likely and likely[c] < min(POSSIBLE, score - CLEARLY)]
+    return others[0] if len(others) == 1 and len(clauses) > 1 and others[0] in text else ""
 
 
 def _rest(text: str, focus: str) -> str:
@@ -139,7 +157,8 @@ async def _again(turn: Matter, text: str) -> Proposal | None:
     changed = {n: v for n, v in on_top.fresh.items() if call.arguments.get(n) != v}
     if not any(n in call.arguments for n in changed):
         anew = await gather(operation, text, embedder=None, today=turn.today)
-        changed |= {n: v for n, v in anew.fresh.items() if call.arguments.get(n) != v and is_telling(operation, n)}
+        short = len(content_words(text)) <= 2
+        changed |= {n: v for n, v in anew.fresh.items() if call.arguments.get(n) != v and (short or is_telling(operation, n))}
     changed |= moved
     leaning = leans_on_history(text)
     if not recent or is_order(text):
@@ -153,6 +172,9 @@ async def _again(turn: Matter, text: str) -> Proposal | None:
         return replace(again, score=0.85)
     if leaning and pick_record(records_of(call.result), text, turn.today) is not None:
         return replace(again, score=LIVELY, text=text)
+    rows = records_of(call.result) if call.error is None else []
+    if leaning and len(rows) > 1 and not changed and len(narrowed(rows, text, operation, turn.today)) < len(rows):
+        return replace(again, score=0.7)
     if leaning and _names_a_field(text, operation, call, turn.box.rendering):
         return replace(again, score=0.7, text=text)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from frontdesk.desk.guardrails import stem
@@ -96,23 +97,34 @@ _NO_NAMES = frozenset(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Other:
+    """Somebody or something else than the signed-in customer, as a message names it."""
+
+    text: str
+    name: str = ""
+    """A single name, which may as well be a pet's, a boat's or a product's: the customer's own records tell. Empty: surely somebody else."""
+
+
 def other_subject(
     message: str, operation: Operation, claims: Mapping[str, Any], *, known_words: Collection[str], own_names: str = ""
-) -> str:
-    """What in the message names another person's records, for an operation that speaks of the customer's own; empty when nothing does.
+) -> Other | None:
+    """What in the message names another person's records, for an operation that speaks of the customer's own; None when nothing does.
 
     `known_words`: stems that stand in the tenant's own texts, which are no names of people. `own_names`: what the customer is called.
     """
     foreign = foreign_id(message, operation, claims)
     if foreign:
-        return foreign
+        return Other(text=foreign)
     relation = _OF_RELATION.search(message)
     if relation:
-        return str(relation[0])
+        return Other(text=str(relation[0]))
     own = {w.lower() for w in re.findall(r"[^\W\d_]+", f"{own_names} {claims.get('name', '')} {claims.get('given_name', '')}")}
+    single: Other | None = None
     for match in _POSSESSIVE.finditer(message):
         if _is_person(match[1], known_words, own):
-            return match[0]
+            single = Other(text=match[0], name=match[1])
+            break
     for match in _FULL_NAME.finditer(message):
         signed = re.search(
             r"(?:regards|thanks|advance|sincerely|faithfully|yours|cheers)[,.!\s]+(?:\w\.?\s+)?$", message[: match.start()], re.IGNORECASE
@@ -123,11 +135,13 @@ def other_subject(
         before = re.search(r"(\w+)\s+$", message[: match.start()])
         named = before is None or before[1].lower() in _BEFORE_PEOPLE
         if both and named and not (signed or said_own or thing) and match.start() > 0:
-            return match[0]
+            return Other(text=match[0])
+    if single is not None:
+        return single
     for match in _ONE_NAME.finditer(message):
         if operation.needs_customer and _is_person(match[1], known_words, own):
-            return match[1]
-    return ""
+            return Other(text=match[1], name=match[1])
+    return None
 
 
 def foreign_id(message: str, operation: Operation, claims: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from frontdesk.models.protocols import Embedder
 from frontdesk.tools.dates import find_days, find_times
 from frontdesk.tools.lexicon import STOP, stem
 from frontdesk.tools.operation import Operation, words_of
-from frontdesk.tools.rendering import Fact, Rendering, facts, weigh
+from frontdesk.tools.rendering import ABOUT_ANSWERS, Fact, Rendering, facts, is_wrapper, weigh
 from frontdesk.tools.slots import vocabulary
 
 MOST_ROWS = 8
@@ -69,6 +69,19 @@ async def tell(
     """
     if operation.say is not None and isinstance(data, Mapping):
         return Told(text=operation.say(data))
+    tables = _tables(data)
+    if len(tables) > 1:
+        named = [name for name in tables if _speaks_of(question, name)] or tables
+        rest = {k: v for k, v in data.items() if k not in tables}
+
+        async def told(name: str) -> Told:
+            one = {**rest, name: data[name]}
+            return await tell(
+                operation, one, question, arguments=arguments, today=today, embedder=embedder, rendering=rendering, pointing=pointing
+            )
+
+        parts = [(name, await told(name)) for name in named]
+        return replace(parts[0][1], text=" ".join(f"{words_of(name).capitalize()}: {part.text}" for name, part in parts), value="", frames=())
     rendering = rendering.for_operation(operation)
     found = facts(data, operation.response, rendering)
     listing = _is_listing(data)
@@ -102,6 +115,17 @@ def narrowed(rows: Sequence[Record], question: str, operation: Operation, today:
     return _by_extreme(kept, question)
 
 
+def _tables(data: Any) -> list[str]:
+    """Names of the lists of records in an answer that holds several."""
+    return [str(k) for k, v in data.items() if isinstance(v, list) and v and isinstance(v[0], Mapping)] if isinstance(data, Mapping) else []
+
+
+def _speaks_of(question: str, name: str) -> bool:
+    said = {stem(w) for w in re.findall(r"[^\W\d_]+", question.lower())}
+    telling = {stem(w) for w in words_of(name).split()} - {stem(w) for w in STOP}
+    return len(telling & said) * 2 >= max(1, len(telling))
+
+
 def _is_listing(data: Any) -> bool:
     if isinstance(data, list):
         return not data or isinstance(data[0], Mapping)
@@ -109,7 +133,10 @@ def _is_listing(data: Any) -> bool:
         return False
     lists = [v for v in data.values() if isinstance(v, list)]
     tables = [v for v in lists if v and isinstance(v[0], Mapping)]
-    plain = [v for v in data.values() if not isinstance(v, (list, Mapping))]
+    inner = [v for k, v in data.items() if isinstance(v, Mapping) and is_wrapper(data, str(k))]
+    if len(inner) == 1 and not tables:
+        return _is_listing(inner[0])
+    plain = [v for k, v in data.items() if not isinstance(v, (list, Mapping)) and words_of(str(k)) not in ABOUT_ANSWERS]
     return (bool(tables) and len(plain) <= 6) or (bool(lists) and not any(lists) and len(plain) <= 6)
 
 
@@ -198,7 +225,7 @@ async def _about(
     given = {str(v).casefold() for v in arguments.values()}
     head = next((f for f in usable if _names(f) or str(f.value).casefold() in given), None)
     rest = [f for f in usable if f is not head and str(f.value).casefold() not in given]
-    if len(rest) <= (MOST_VALUES if operation.derived else WHOLE):
+    if len(rest) <= (MOST_VALUES if operation.derived else 1):
         return [*([head] if head else []), *rest]
     hinted = [replace(f, hint=f.hint or _phrase_for(f, operation)) for f in found if f is not head and str(f.value).casefold() not in given]
     scores = await _weights(hinted, question, embedder)
@@ -206,6 +233,8 @@ async def _about(
     chosen = [f for f, s in zip(hinted, scores, strict=True) if s >= max(best - CLOSE, best * 0.5)]
     chosen = [f for f in hinted if f in chosen or any(_belong(f, c) for c in chosen)]
     sure = best >= SURE and any(f.value is not None for f in chosen)
+    if not sure and len(rest) <= WHOLE:
+        return [*([head] if head else []), *rest]
     if not sure:
         states = [f for f in hinted if f not in chosen and f.value is not None and _is_state(f)]
         others = [f for f in hinted if f not in chosen and f not in states and f.value is not None]
@@ -233,7 +262,7 @@ async def _weights(found: Sequence[Fact], question: str, embedder: Embedder | No
 
 def _belong(fact: Fact, chosen: Fact) -> bool:
     """Values of one thing in parts, such as `opening day` and `opening hours`, or two members of one record inside the answer."""
-    nested = len(fact.path) > 1 and fact.path[:-1] == chosen.path[:-1] and isinstance(fact.path[-2], str)
+    nested = len(fact.path) > 2 and fact.path[:-1] == chosen.path[:-1] and isinstance(fact.path[-2], str)
     return nested or bool(_roots(fact) & _roots(chosen))
 
 

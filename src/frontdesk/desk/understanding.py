@@ -27,6 +27,12 @@ _JOINED = re.compile(
     r"can (?:i|we|you|he|she|they|my)|could (?:i|we|you)|do (?:i|we|you|they)|does (?:it|that|the|my)|is (?:it|there|that|my)|are (?:there|you|they|we)|will (?:i|you|it|they))\b)",
     re.IGNORECASE,
 )
+_WANTED = re.compile(
+    r"^(?:(?:and|also|hi|hello|hey|please|pls)[,:]?\s+)*(?:the |your |my )?(?:\w+ )?"
+    r"(?:price|cost|fare|fee|rate|status|state|number|date|time|balance|total|amount|address|opening hours|hours|phone number|deadline)s? (?:of|for|in|on|at|to)\b",
+    re.IGNORECASE,
+)
+"""Begins as the name of what is wanted: "price of a return ticket"."""
 _ALSO = re.compile(r"\b(?:also|another thing|second question|one more thing|in addition|besides)\b", re.IGNORECASE)
 _ELLIPTIC = re.compile(
     r"^(?:(?:ok(?:ay)?|right|thanks|thank you|thx|great|cool|hm+|ah|oh|good|and|but|so|or|then|what if|well|alright|perfect|fine|sorry|no)[,.!]?\s+)*"
@@ -82,9 +88,12 @@ def _separate(message: str) -> tuple[list[str], str]:
     asked: list[str] = []
     told: list[str] = []
     for clause in clauses:
-        pieces = _JOINED.split(clause) if _QUESTION.search(clause) else [clause]
+        pieces = _JOINED.split(clause)
+        if len(pieces) > 1 and not content_words(pieces[0]):
+            pieces = [f"{pieces[0]}, {pieces[1]}", *pieces[2:]]  # "Also, when is ...": a word that joins is no piece
         for piece in pieces:
-            (asked if _QUESTION.search(piece.strip()) else told).append(piece.strip(" ,;"))
+            wants = _QUESTION.search(piece.strip()) or _WANTED.match(piece.strip())
+            (asked if wants else told).append(piece.strip(" ,;"))
     asked = [a for a in asked if content_words(a) or _POINTING.search(a)]
     if len(asked) <= 1:
         return [flat], ""

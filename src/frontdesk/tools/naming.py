@@ -22,6 +22,8 @@ from frontdesk.tools.slots import (
     assign,
     is_free,
     kind_of,
+    labelled,
+    matter_of,
     open_arguments,
     vocabulary,
     words_after,
@@ -90,7 +92,7 @@ def _named(reader: Reader, argument: Argument) -> list[Candidate]:
     hits: list[Candidate] = []
     for form in _forms(argument):
         hits += _hits(reader, argument, form, said)
-    hits += _heads(argument, said.tokens, words_near(argument) | vocabulary(reader.operation))
+    hits += _heads(argument, said.tokens, words_near(argument) | (vocabulary(reader.operation) - labelled(argument)) | matter_of(reader.operation))
     hits.sort(key=lambda c: (-c.confidence, -(c.span[1] - c.span[0])))
     kept: list[Candidate] = []
     for hit in hits:
@@ -185,10 +187,11 @@ def windows(text: str) -> _Windows:
 
 
 def _hits(reader: Reader, argument: Argument, form: _Form, said: _Windows) -> list[Candidate]:
+    weak = form.everyday or set(form.stems) <= matter_of(reader.operation)
     return [
         Candidate(value=form.value, span=window.span, confidence=sure)
         for window, sure in said.named(form)
-        if not form.everyday or _plainly_meant(reader, argument, window.span, form.text)
+        if not weak or _plainly_meant(reader, argument, window.span, form.text)
     ]
 
 

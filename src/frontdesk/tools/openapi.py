@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from frontdesk.errors import BadToolSpec
+from frontdesk.tools.labels import labels_of
 from frontdesk.tools.operation import Argument, Derived, Effect, Operation, Place, Schema, Server, words_of
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
@@ -262,6 +263,8 @@ class _Document:
                 self._alternatives(tidy, node[key], f"{where}.{key}", strict, stack)
         self._one_type(tidy, node, where, strict)
         self._members(tidy, node, where, strict, stack)
+        if isinstance(tidy.get("enum"), list) and "x-labels" not in tidy:
+            tidy |= _labelled(tidy["enum"], node, str(tidy.get("description", "")))
         if strict:
             self._check(tidy, where)
         return tidy
@@ -447,12 +450,16 @@ class _OperationReader:
         schema = document.schema(raw.get("schema", {"type": "string"}), f"{where}.schema", strict=True)
         if schema["type"] == "object" or (schema["type"] == "array" and schema["items"]["type"] not in _SCALARS):
             raise document.refuse(f"{where}.schema.type", "is an object, which has no one form in an address: use a JSON body")
+        description = _plain_text(raw.get("description")) or _plain_text(schema.get("description"))
+        coded = schema["items"] if schema["type"] == "array" else schema
+        if "enum" in coded and "x-labels" not in coded:
+            coded |= _labelled(coded["enum"], raw, description)
         return Argument(
             name=name,
             where=Place(place),
             required=bool(raw.get("required", False)) or place == "path",
             schema=schema,
-            description=_plain_text(raw.get("description")) or _plain_text(schema.get("description")),
+            description=description,
             example=_first_example(raw, schema),
             explode=bool(raw.get("explode", place == "query")),
         )
@@ -536,6 +543,12 @@ class _OperationReader:
                 if _is_json(str(kind)) and isinstance(media, Mapping) and "schema" in media:
                     return document.schema(media["schema"], f"{at}.content.{kind}.schema", strict=False)
         return {}
+
+
+def _labelled(values: Sequence[Any], node: Mapping[str, Any], description: str) -> dict[str, Any]:
+    """The meanings of an enum's codes as `x-labels`; empty when the document tells none."""
+    labels = labels_of(values, node, description)
+    return {"x-labels": labels} if labels else {}
 
 
 def _claim(argument: Argument, bind: Mapping[str, str]) -> str | None:

@@ -310,8 +310,9 @@ class _Writer:
                 if _is_currency_field(name, value):
                     continue
                 member = members.get(name, {})
-                label = _label(str(name), member, counted=_is_number(value))
-                yield from self._walk(value, member, (*path, str(name)), (*labels, label), inner)
+                wraps = not path and isinstance(value, Mapping) and is_wrapper(node, str(name))
+                label = () if wraps else (_label(str(name), member, counted=_is_number(value)),)
+                yield from self._walk(value, member, (*path, str(name)), (*labels, *label), inner)
         elif isinstance(node, list):
             yield from self._walk_list(node, schema.get("items", {}), path, labels, context)
         else:
@@ -485,6 +486,18 @@ def _is_number(value: Any) -> bool:
 
 def _is_table(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(row, Mapping) for row in value)
+
+
+def is_wrapper(node: Mapping[str, Any], name: str) -> bool:
+    """Whether a member of an answer only holds the answer: `{"contract": {…}}`, `{"data": {…}, "meta": {…}}`."""
+    if words_of(name) in ("data", "result", "item", "record", "payload", "response"):
+        return True
+    others = [k for k in node if k != name and words_of(str(k)) not in ABOUT_ANSWERS]
+    return not others
+
+
+ABOUT_ANSWERS = words("meta metadata links link pagination paging page pages status success ok code message errors error self timestamp")
+"""Members of an answer that speak of the answer itself."""
 
 
 def _is_currency_field(name: Any, value: Any) -> bool:

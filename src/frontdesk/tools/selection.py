@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
@@ -20,7 +20,7 @@ import numpy as np
 
 from frontdesk.models.protocols import Embedder, Vectors
 from frontdesk.tools.lexicon import STOP, stem, words
-from frontdesk.tools.operation import Argument, Operation, words_of
+from frontdesk.tools.operation import Argument, Operation, Schema, once, words_of
 from frontdesk.tools.slots import kind_of
 from frontdesk.tools.understanding import extract
 
@@ -28,6 +28,10 @@ SURE = 0.5
 """From this score on a message counts as being about an operation."""
 CLEAR = 0.3
 """Lead over the second that makes a choice clear; below it the desk should ask which of the two is meant."""
+
+MOST_FIELDS = 8
+"""Fields of an answer that describe an operation by a line each."""
+DEEPEST = 4
 
 
 class Mood(StrEnum):
@@ -97,8 +101,8 @@ class Selector:
         return ranked[0] if ranked and ranked[0].chosen else None
 
     def _features(self, message: str, vector: Any, today: date) -> list[dict[str, float]]:
-        said = {stem(w) for w in re.findall(r"[^\W\d_]+", message.lower()) if w not in _IDLE}
-        mood = mood_of(message)
+        said = {_meant(w) for w in re.findall(r"[^\W\d_]+", message.lower()) if w not in _IDLE}
+        mood, deeds = mood_of(message), _deeds_in(message)
         nearest = [float(np.sort(rows @ vector)[-1]) if len(rows) else 0.0 for rows in self._lines]
         middle = [float(np.sort(rows @ vector)[-3:].mean()) if len(rows) else 0.0 for rows in self._lines]
         shared = [self._shared(said, stems) for stems in self._stems]
@@ -120,7 +124,7 @@ class Selector:
                     "open": min(3, sum(1 for _ in operation.required) * (1 - values)) / 3,
                     **_generality(message),
                     "personal": float(operation.needs_customer and bool(_PERSONAL.search(message.lower()))),
-                    **_mood_features(operation, mood, message),
+                    **_mood_features(operation, mood, message, deeds),
                 }
             )
         return out
@@ -132,16 +136,16 @@ class Selector:
 
 
 RANK: Mapping[str, float] = {
-    "nearest": 1.197, "middle": 1.195, "lead": 1.485, "words": 1.398, "word_lead": 1.545, "values": 1.14, "codes": 0.447,
-    "personal": 0.717, "order_write": 0.642, "order_read": -0.642, "wonder_write": -0.279, "wonder_read": 0.279, "ask_write": -1.324,
-    "own_verb": 0.365,
+    "nearest": 1.161, "middle": 1.087, "lead": 1.497, "words": 1.291, "word_lead": 1.593, "values": 1.477, "codes": 0.569,
+    "personal": 0.762, "order_write": 0.57, "order_read": -0.57, "wonder_write": -0.252, "wonder_read": 0.252, "ask_write": -0.889,
+    "own_verb": 1.109, "other_verb": -0.102,
 }  # fmt: skip
 """Which operation, given that it is one. Fitted by `python -m bench.tools_selection`."""
 ABOUT: Mapping[str, float] = {
-    "bias": -2.142, "nearest": 1.677, "middle": 1.336, "lead": 0.083, "words": 0.671, "word_lead": -0.151, "values": 0.524,
-    "codes": 1.28, "defines": -1.132, "live": 1.413, "mine": 0.686, "short": -0.32, "personal": 1.057, "order_write": 1.492,
-    "order_read": -0.162, "wonder_write": -1.045, "wonder_read": -0.359, "ask_write": -0.037, "own_verb": -0.073, "gap": 0.343,
-    "explained": 1.019, "left": -4.059, "open": -0.529, "rule": -1.523, "long": -1.356,
+    "bias": -2.363, "nearest": 2.045, "middle": 1.453, "lead": 0.173, "words": -0.016, "word_lead": 0.421, "values": 1.055, "codes": 1.43,
+    "defines": -1.558, "live": 1.578, "mine": 0.495, "short": -1.209, "personal": 1.468, "order_write": 2.217, "order_read": 0.362,
+    "wonder_write": -1.476, "wonder_read": -0.778, "ask_write": 0.065, "own_verb": 0.46, "other_verb": -0.345, "gap": 0.17,
+    "explained": 1.28, "left": -4.143, "open": -0.814, "rule": -1.805, "long": -0.632,
 }  # fmt: skip
 """Whether a message is about its best operation at all. Fitted by the same."""
 
@@ -168,8 +172,32 @@ _SHOWING = words("show list tell give get check find look see know what which wh
 _DOING = words(
     "cancel book change move order buy pay block freeze stop renew extend reserve report submit switch transfer send update remove delete "
     "add create open close make file register subscribe unsubscribe return exchange replace reschedule upgrade downgrade start end set put "
-    "turn activate deactivate apply claim confirm request settle lock unlock reset schedule arrange prolong swap modify correct refund"
+    "turn activate deactivate apply claim confirm request settle lock unlock reset schedule arrange prolong swap modify correct refund "
+    "approve rate scrap drop pause push rebook withdraw terminate hire join enrol enroll forward mail sign note postpone shift amend alter "
+    "suspend void enter record log announce notify"
 )
+_DEEDS: tuple[frozenset[str], ...] = (
+    words("cancel scrap withdraw revoke void terminate end quit drop annul call_off get_rid_of take_off opt_out not_come"),
+    words("move change shift reschedule postpone delay rebook push modify amend alter adjust update correct edit bring_forward push_back put_off"),
+    words("book reserve schedule arrange make get_me_in put_me_down sign_up sign_me_up enrol enroll register join hire apply announce"),
+    words("order buy purchase request place check_out get"),
+    words("pay settle clear"),
+    words("return refund money_back send_back"),
+    words("replace exchange swap switch change"),
+    words("block freeze lock suspend pause hold stop on_hold deactivate disable"),
+    words("unblock unfreeze unlock resume reactivate activate enable"),
+    words("report notify announce tell file claim submit"),
+    words("send submit record note enter log read forward mail"),
+    words("renew extend prolong keep"),
+    words("add put create open start set_up"),
+    words("transfer send move"),
+    words("remove delete erase close unsubscribe"),
+    words("approve accept agree confirm"),
+    words("rate review score"),
+    words("set limit cap"),
+    words("upgrade downgrade switch change move"),
+)
+"""Words for the same deed, phrases joined by `_`: a customer who wants to call something off means the operation that cancels it."""
 
 
 _DEFINES = re.compile(
@@ -177,14 +205,15 @@ _DEFINES = re.compile(
     r"what kind of|do you (?:have to|take|accept|treat|charge|offer|allow|support)|is (?:your|it) (?!\w+ (?:open|free|available))|are you\b)"
 )
 _LIVE = re.compile(
-    r"\b(?:now|right now|today|tonight|tomorrow|currently|at the moment|latest|last|next|this (?:week|month|year)|yet|still|left|already|"
+    r"\b(?:now|right now|today|tonight|tomorrow|currently|at (?:the|this) moment|presently|these days|nowadays|just now|so far|latest|last|next|"
+    r"this (?:morning|afternoon|evening|week|weekend|month|year)|yet|still|left|already|"
     r"monday|tuesday|wednesday|thursday|friday|saturday|sunday)\b|\d"
 )
 
 
 _RULE = re.compile(
     r"\b(?:if i|if you|if my|if it|if we|can i|can we|could i|can my|can you|may i|may we|must i|should i|do i (?:have to|need|get|pay)|am i allowed|allowed|"
-    r"is it (?:ok|possible|too late)|possible|ok to|what happens|how (?:do|can|long|early|late|far|often|soon|big|heavy|old) |how many \w+ (?:may|can)|"
+    r"is it (?:ok|possible|too late)|what (?:does|do|will|would) .{1,40}(?:cover|include|entitle|mean)|possible|ok to|what happens|how (?:do|can|long|early|late|far|often|soon|big|heavy|old) |how many \w+ (?:may|can)|"
     r"do you (?:charge|pay|take|do|offer|cover|allow)|does it|would (?:it|they|i (?:need|have to|lose))|will (?:i|you|they|it)|what do i|who (?:can|may|has)|fee|charge|rule|"
     r"discount|compensation|deadline|in advance|before i|after i|once i|whats the (?:deal|point))\b"
 )
@@ -235,10 +264,30 @@ def lines_of(operation: Operation) -> list[str]:
     asked = [a.label for a in operation.askable]
     if asked:
         lines.append(f"{operation.summary} by {', '.join(asked[:4])}")
-    fields = [words_of(name) for name in operation.response.get("properties", {})][:8]
-    if fields:
-        lines.append(f"{operation.summary}: {', '.join(fields)}")
-    return list(dict.fromkeys(line for line in lines if line))[:14]
+    told = _fields_of(operation)[:MOST_FIELDS]
+    if told:
+        lines.append(f"{operation.summary}: {', '.join(told[:8])}")
+        whose = "my" if operation.needs_customer else "the"
+        lines += [] if operation.writes else [f"{whose} {name}" for name in told]
+    return list(dict.fromkeys(line for line in lines if line))[: 14 + MOST_FIELDS]
+
+
+@once
+def _fields_of(operation: Operation) -> tuple[str, ...]:
+    """What an answer tells, however deep it lies: the description of a field where that is short, else its name in words."""
+    return tuple(dict.fromkeys(_told_by(operation.response)))
+
+
+def _told_by(schema: Schema, depth: int = 0) -> Iterator[str]:
+    for name, member in schema.get("properties", {}).items():
+        inner = member.get("items", member)
+        if inner.get("properties") and depth < DEEPEST:
+            yield from _told_by(inner, depth + 1)
+            continue
+        said = re.sub(r"\W+$", "", str(member.get("description", "")))
+        yield said.lower() if 0 < len(said.split()) <= 5 and "," not in said else words_of(str(name))
+    if schema.get("items") and depth < DEEPEST:
+        yield from _told_by(schema["items"], depth + 1)
 
 
 def _as_said(operation: Operation) -> list[str]:
@@ -256,8 +305,31 @@ def _as_said(operation: Operation) -> list[str]:
 
 def _stems_of(operation: Operation) -> frozenset[str]:
     parts = [operation.summary, operation.description, words_of(operation.name), *(_argument_words(a) for a in operation.askable)]
-    parts += [words_of(name) for name in operation.response.get("properties", {})]
-    return frozenset(stem(w) for w in re.findall(r"[^\W\d_]+", " ".join(parts).lower()) if w not in _IDLE)
+    parts += _fields_of(operation)
+    return frozenset(_meant(w) for w in re.findall(r"[^\W\d_]+", " ".join(parts).lower()) if w not in _IDLE)
+
+
+_SAME = {
+    stem(w): stem(line.partition(" ")[0])
+    for line in (
+        "owe owed owes owing balance outstanding arrears debt unpaid",
+        "price cost costs fee charge fare tariff",
+        "bill invoice invoices statement",
+        "appointment booking reservation slot",
+        "parcel package delivery shipment consignment",
+        "expire expires expiry ends end runs",
+        "vaccination jab shot",
+        "busy crowded queue full waiting wait",
+        "car vehicle van",
+        "lesson class course",
+    )
+    for w in line.split()
+}
+"""Words that customers and documents use for the same thing."""
+
+
+def _meant(word: str) -> str:
+    return _SAME.get(stem(word), stem(word))
 
 
 def _argument_words(argument: Argument) -> str:
@@ -270,7 +342,7 @@ def _explained(message: str, stems: frozenset[str], spans: Sequence[tuple[int, i
     for match in re.finditer(r"[^\W_]+", message.lower()):
         if match[0] in _IDLE or len(match[0]) < 2:
             continue
-        known = stem(match[0]) in stems or any(a < match.end() and match.start() < b for a, b in spans)
+        known = _meant(match[0]) in stems or any(a < match.end() and match.start() < b for a, b in spans)
         told, left = told + known, left + (not known)
     return {"explained": told / (told + left) if told + left else 0.0, "left": min(10, left) / 10}
 
@@ -279,27 +351,47 @@ def _values(operation: Operation, message: str, today: date) -> tuple[float, flo
     """Share of the required arguments that the message gives, whether it holds a code of the operation's own form, and where."""
     if not operation.askable:
         return 0.0, 0.0, []
-    found = {n: f for n, f in extract(operation, message, today=today).items() if f.confidence >= 0.7}
+    read = extract(operation, message, today=today)
+    found = {n: f for n, f in read.items() if f.confidence >= 0.7}
     needed = operation.required or operation.askable
-    named = [a for a in needed if a.name in found and kind_of(a) not in ("words", "flag")]
+    named = [a for a in needed if a.name in found and kind_of(a) != "flag"]
     codes = any(kind_of(a) == "code" and any(c.isdigit() for c in str(found[a.name].value)) for a in operation.askable if a.name in found)
-    return len(named) / len(needed), float(codes), [f.span for n, f in found.items() if not _is_words(operation, n)]
+    return len(named) / len(needed), float(codes), [f.span for f in read.values()]
 
 
-def _is_words(operation: Operation, name: str) -> bool:
-    argument = operation.argument(name)
-    return argument is None or kind_of(argument) == "words"
+def _deeds_in(text: str) -> frozenset[int]:
+    """Which deeds a text speaks of with a verb; "my order" and "the change" are things."""
+    said = re.sub(r"[’']", "", text.lower())
+    found: set[int] = set()
+    for match in re.finditer(r"[^\W\d_]+", said):
+        if not re.search(r"\b(?:my|the|an?|your|our|his|her|their|this|that|of|any|last|next|no|in|on|with)\s+$", said[: match.start()]):
+            found |= _DEED_OF.get(stem(match[0]), frozenset())
+    flat = "_".join(re.findall(r"[^\W\d_]+", said))
+    return frozenset(found | {i for phrase, i in _PHRASES if phrase in flat})
 
 
-def _mood_features(operation: Operation, mood: Mood, message: str) -> dict[str, float]:
-    said = {stem(w) for w in re.findall(r"[^\W\d_]+", message.lower())}
-    verb = stem(re.split(r"\W+", operation.summary.lower())[0])
+_DEED_OF: Mapping[str, frozenset[int]] = {
+    stem(w): frozenset(i for i, deed in enumerate(_DEEDS) if stem(w) in {stem(x) for x in deed}) for deed in _DEEDS for w in deed if "_" not in w
+}
+_PHRASES = tuple((w, i) for i, deed in enumerate(_DEEDS) for w in deed if "_" in w)
+
+
+@once
+def _deeds_of(operation: Operation) -> frozenset[int]:
+    """What an operation does, by the first word of its summary; by all of them where that says nothing ("Ask for a refund")."""
+    first = operation.summary.partition(" ")[0]
+    return _deeds_in(first) or _deeds_in(f"{words_of(operation.name)}") or _deeds_in(operation.summary)
+
+
+def _mood_features(operation: Operation, mood: Mood, message: str, deeds: frozenset[int]) -> dict[str, float]:
     does = operation.writes
+    own = does and bool(_deeds_of(operation) & deeds)
     return {
         "order_write": float(does and mood is Mood.ORDER),
         "order_read": float(not does and mood is Mood.ORDER),
         "wonder_write": float(does and mood is Mood.WONDER),
         "wonder_read": float(not does and mood is Mood.WONDER),
         "ask_write": float(does and mood is Mood.ASK),
-        "own_verb": float(does and verb in said),
+        "own_verb": float(own),
+        "other_verb": float(does and bool(deeds) and not own),
     }

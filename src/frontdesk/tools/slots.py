@@ -57,7 +57,14 @@ class Reader:
 def words_near(argument: Argument) -> frozenset[str]:
     """Stems of the words that speak of an argument: its name, title and description."""
     text = f"{words_of(argument.name)} {argument.schema.get('title', '')} {argument.description}"
-    return frozenset(stem(w) for w in re.findall(r"[^\W\d_]+", text.lower()) if w not in STOP)
+    return frozenset(stem(w) for w in re.findall(r"[^\W\d_]+", text.lower()) if w not in STOP) - labelled(argument)
+
+
+@once
+def labelled(argument: Argument) -> frozenset[str]:
+    """Stems of the words that say what the codes of an enum mean; where these stand in a description they name values, not the argument."""
+    labels = argument.schema.get("x-labels", {}) or argument.schema.get("items", {}).get("x-labels", {})
+    return frozenset(stem(w) for label in labels.values() for w in re.findall(r"[^\W\d_]+", str(label).lower()))
 
 
 @once
@@ -95,6 +102,12 @@ def vocabulary(operation: Operation) -> frozenset[str]:
     return frozenset(
         stem(w) for w in re.findall(r"[^\W\d_]+", f"{operation.summary} {operation.description} {words_of(operation.name)}".lower())
     )
+
+
+@once
+def matter_of(operation: Operation) -> frozenset[str]:
+    """Stems of the words of an operation's summary and name: said in a request they name the matter itself."""
+    return frozenset(stem(w) for w in re.findall(r"[^\W\d_]+", f"{operation.summary} {words_of(operation.name)}".lower()))
 
 
 def moved(found: Extracted, by: int) -> Extracted:

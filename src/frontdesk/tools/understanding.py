@@ -18,11 +18,25 @@ from frontdesk.tools.amounts import take_numbers
 from frontdesk.tools.codes import take_codes, take_contacts
 from frontdesk.tools.consent import Consent, consent, correction
 from frontdesk.tools.dates import find_days, find_months, find_times
-from frontdesk.tools.lexicon import STOP, stem
+from frontdesk.tools.lexicon import STOP, stem, words
 from frontdesk.tools.naming import shown, take_choices
 from frontdesk.tools.offers import pick
 from frontdesk.tools.operation import Argument, Operation, words_of
-from frontdesk.tools.slots import Candidate, Extracted, Reader, Span, assign, give, is_free, is_free_text, kind_of, moved, open_arguments
+from frontdesk.tools.slots import (
+    Candidate,
+    Extracted,
+    Reader,
+    Span,
+    assign,
+    give,
+    is_free,
+    is_free_text,
+    kind_of,
+    moved,
+    open_arguments,
+    vocabulary,
+    words_near,
+)
 
 SURE = 0.6
 """From this confidence on a value may be used without asking; below it the desk should ask."""
@@ -253,14 +267,16 @@ def _take_words(reader: Reader) -> None:
 def _said_for(reader: Reader, argument: Argument) -> Candidate | None:
     free = kind_of(argument) == "words"
     name = re.escape(words_of(argument.name)).replace(r"\ ", r"[\s_-]")
-    cued = re.search(rf"\b{name}\b\s*(?:is\b|was\b|:|=|should be\b|to\b)\s*[\"“]?([^\n\"“”;.!?]{{1,200}})", reader.text, re.IGNORECASE)
-    if free and cued and cued[1].strip():
+    cued = re.search(
+        rf"(?<!\ba )(?<!\ban )(?<!\bany )\b{name}\b\s*(?:is\b|was\b|:|=|should be\b|to\b)\s*[\"“]?([^\n\"“”;.!?]{{1,200}})", reader.text, re.IGNORECASE
+    )
+    if free and cued and cued[1].strip() and not re.match(r"\s*(?:in|on|at|still|available|not|there|to|for)\b", cued[1].lower()):
         return Candidate(value=cued[1].strip(), span=cued.span(1), confidence=0.8)
     person = _person(reader, argument) if "name" in words_of(argument.name).split() else None
     if person is not None:
         return person
     if argument.name != reader.asked:
-        return _quoted(reader, argument) if free else None
+        return (_quoted(reader, argument) or _thing(reader, argument)) if free else None
     if not free:
         return None
     lead = _LEAD.match(reader.text)
@@ -279,6 +295,67 @@ def _quoted(reader: Reader, argument: Argument) -> Candidate | None:
     said = {stem(w) for w in re.findall(r"[^\W\d_]+", reader.text[: quoted.start()].lower())}
     named = bool(said & {stem(w) for w in words_of(argument.name).split()})
     return Candidate(value=quoted[1], span=quoted.span(1), confidence=0.7) if named or not others else None
+
+
+_FRAME = STOP | words(
+    "do does did can could will would shall should has have had am get got give find show tell look see check know let go come say any some "
+    "many much more most all no none also still yet now today tonight tomorrow yesterday currently moment right just already again soon ever "
+    "never maybe really hi hello hey thanks thank pls ok okay yes sorry well so but then than too very here where why which left back "
+    "available free in stock near nearest around about up out over under off down open closed new old good best cheap cheapest price cost "
+    "costs much long far often he she they them his her their us mine yours something anything everything someone anyone long way please"
+)
+_TOLD_ONLY = words("reason comment message note remark description text first last full given family surname contact guest holder customer person")
+"""Arguments that nobody fills by mentioning something."""
+_CUE = re.compile(r"\b(?:in|at|near|of|for|called|named|titled|by|about|around)\s+(?:the\s+)?$", re.IGNORECASE)
+_LONGEST_THING = 5
+_SHORT_MESSAGE = 12
+
+
+def _thing(reader: Reader, argument: Argument) -> Candidate | None:
+    """The one thing that a message names and the operation's own words do not: "is The Hobbit on the shelf", "a branch in Leeds".
+
+    Only for the one required argument in free words; written small, only where nothing is changed.
+    """
+    wanted = [a for a in reader.operation.required if kind_of(a) == "words"]
+    called = set(words_of(argument.name).split())
+    if wanted != [argument] or argument.name in reader.known or called & _TOLD_ONLY or called == {"name"}:
+        return None
+    idle = vocabulary(reader.operation) | words_near(argument)
+    runs: list[list[re.Match[str]]] = [[]]
+    for match in re.finditer(r"[^\W_][\w'’&-]*", reader.text):
+        word = re.sub(r"['’]s$", "", match[0]).lower()
+        inside = not is_free(reader, match.span())
+        if inside or word in _FRAME or re.match(r"i['’]", word) or (stem(word) in idle and not _capital(reader.text, match)):
+            between = runs[-1] and match[0].lower() in ("of", "the", "and") and _capital(reader.text, runs[-1][-1])
+            runs[-1:] = [[*runs[-1], match]] if between else [runs[-1], []]
+        elif runs[-1] and re.search(r"[.,;:!?]", reader.text[runs[-1][-1].end() : match.start()]):
+            runs.append([match])
+        else:
+            runs[-1].append(match)
+    named = [_trimmed(r) for r in runs if _trimmed(r)]
+    great = [r for r in named if any(_capital(reader.text, m) for m in r)]
+    cued = [r for r in named if _CUE.search(reader.text[: r[0].start()])]
+    small = not reader.operation.writes and len(reader.text.split()) <= _SHORT_MESSAGE
+    chosen = great if len(great) == 1 else cued if small and len(cued) == 1 else named if small and len(named) == 1 else []
+    if not chosen or len(chosen[0]) > (_LONGEST_THING if chosen is great else 2):
+        return None
+    first, last = chosen[0][0], chosen[0][-1]
+    start = first.start() - 4 if reader.text[max(0, first.start() - 4) : first.start()] == "The " else first.start()
+    value = re.sub(r"['’]s$", "", reader.text[start : last.end()])
+    return Candidate(value=value, span=(start, last.end()), confidence=0.75 if chosen is great else 0.66 if chosen is cued else 0.62)
+
+
+def _trimmed(run: list[re.Match[str]]) -> list[re.Match[str]]:
+    """Without joining words at the end."""
+    while run and run[-1][0].lower() in _FRAME:
+        run = run[:-1]
+    return run
+
+
+def _capital(text: str, match: re.Match[str]) -> bool:
+    """A word written with a capital that does not merely begin a sentence."""
+    begins = not re.search(r"[\w,;:\"“)]\s*$", text[: match.start()])
+    return match[0][:1].isupper() and not begins and match[0] not in ("I", "I'm", "I've", "I'd", "I'll")
 
 
 def _person(reader: Reader, argument: Argument) -> Candidate | None:

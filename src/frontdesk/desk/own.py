@@ -1,0 +1,66 @@
+"""The customer's own records, looked into for what a message names: a pet, a boat, an order by what is in it. Reads only, for the verified customer only."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from frontdesk.desk.acting import read
+from frontdesk.desk.elicitation import missing, provider_of, records_of
+from frontdesk.desk.guardrails import content_words, stem
+from frontdesk.desk.matter import Matter
+from frontdesk.desk.wishes import asks, is_order
+from frontdesk.tools.operation import Operation
+from frontdesk.tools.selection import Mood, mood_of
+from frontdesk.tools.slots import vocabulary
+
+MOST_READS = 3
+"""Lists of the customer's that are looked through for one message."""
+LIKELY = 0.05
+"""How likely a message must be about an operation for its records to be looked into."""
+_OWN = re.compile(r"\b(?:i|i'm|i've|i'd|me|my|mine|we|our|us)\b", re.IGNORECASE)
+
+
+async def holds(turn: Matter, operation: Operation, name: str) -> bool:
+    """Whether the customer's own records hold a name: then it names no other person. At most the operation's own read and those that it needs."""
+    wanted = stem(name.lower())
+    for own in _own_reads(turn, operation)[:MOST_READS]:
+        outcome = await read(turn, own, {})
+        if outcome.ok and wanted in words_of_result(outcome.data):
+            return True
+    return False
+
+
+def _own_reads(turn: Matter, operation: Operation) -> list[Operation]:
+    """Reads of the customer's own records that have to do with an operation: itself, what gives its arguments, and the profile."""
+    catalog = turn.box.catalog
+    near = [operation, *(p for a in operation.required if (p := provider_of(catalog, operation, a, {})) is not None)]
+    profile = catalog.get(str(turn.briefing.tenant.profile.get("operation", "")))
+    others = [o for o in catalog.usable if o.bound]
+    wanted = [*near, *([profile] if profile else []), *others]
+    return list({o.name: o for o in wanted if o.bound and not o.writes and not o.required and o.run is None}.values())
+
+
+async def among_own(turn: Matter, text: str) -> Operation | None:
+    """The read of the customer's own records that holds something which a question names in its own words; None for what is no such question.
+
+    Raises ModelUnavailable.
+    """
+    personal = asks(text) and _OWN.search(text) is not None and not is_order(text) and mood_of(text) is not Mood.WONDER
+    ranked = await turn.box.selector.rank(text, today=turn.today) if personal else []
+    lists = [c.operation for c in ranked if c.operation.bound and not c.operation.writes and not missing(c.operation, {}) and c.score >= LIKELY]
+    for operation in lists[:MOST_READS]:
+        idle = {stem(w) for w in vocabulary(operation)}
+        telling = {w for w in content_words(text) if len(w) >= 4} - idle
+        if not telling:
+            continue
+        outcome = await read(turn, operation, {})
+        rows = records_of(outcome.data) if outcome.ok else []
+        if any(telling & words_of_result([v for v in row.values() if isinstance(v, str)]) for row in rows):
+            return operation
+    return None
+
+
+def words_of_result(result: Any) -> frozenset[str]:
+    """Stems of the words that stand in an answer."""
+    return frozenset(stem(w) for w in re.findall(r"[^\W\d_]+", str(result)[:20_000].lower()))
