@@ -141,7 +141,13 @@ def _owners() -> dict[str, dict[str, Any]]:
         "O-61": {
             "pets": [pet("P1", "Biscuit", "dog", 6, 18.4, "2027-02-11"), pet("P2", "Olive", "cat", 3, 4.1, "2026-12-05")],
             "appointments": [
-                {"appointment_id": "A-410", "pet": "Biscuit", "starts_at": "2026-11-24T09:20:00", "vet": "Dr Amin", "reason": "dental check"},
+                {
+                    "appointment_id": "A-410",
+                    "pet": "Biscuit",
+                    "starts_at": "2026-11-24T09:20:00",
+                    "vet": "Dr Amin",
+                    "reason": "dental check",
+                },
                 {"appointment_id": "A-455", "pet": "Olive", "starts_at": "2026-12-05T16:00:00", "vet": "Dr Lund", "reason": "vaccination"},
             ],
             "account": {"owed": 86.4, "last_payment": 120.0, "last_payment_on": "2026-09-30", "plan": "Pet Plan", "allowance_left": 42.0},

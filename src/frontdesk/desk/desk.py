@@ -188,7 +188,10 @@ class Desk:
                 yield event
         asked = False
         told: set[str] = set()
-        for part in parts:
+        beside: list[Part] = []
+        waiting = list(parts)
+        while waiting:
+            part = waiting.pop(0)
             unconnected = self._dynamic.unconnected(briefing, intent)
             if unconnected is not None:
                 answers.append(Answer(part=part, draft=unconnected))
@@ -201,7 +204,7 @@ class Desk:
                     yield event
             if repeated and self._answers(read):
                 proposal = None  # one answer of an operation is enough where the documents answer the other question
-            if proposal is not None and proposal.score >= _bar(read, proposal):
+            if proposal is not None and proposal.score >= _bar(read, proposal, self._reader.answerable):
                 attempt = await self._dynamic.carry_out(briefing, caller, conversation, proposal, message)
                 if not (asked and attempt.asks):  # one open question at a time
                     asked = asked or attempt.asks
@@ -209,21 +212,26 @@ class Desk:
                     for event in attempt.events:
                         yield event
                     answers.append(Answer(part=part, draft=attempt.draft))
-                    if proposal.rest and not attempt.asks:
-                        other = replace(part, text=proposal.rest, readings=(proposal.rest, f"{proposal.focus} {proposal.rest}"))
-                        found: list[Answer] = []
-                        async for event in self._look_up(briefing, lookup, other, intent, found):
-                            yield event
-                        answers += [a for a in found if a.draft is not None]
+                    if proposal.rest and not attempt.asks and part not in beside:
+                        beside.append(replace(part, text=proposal.rest, readings=(proposal.rest, f"{proposal.focus} {proposal.rest}")))
+                        waiting.insert(0, beside[-1])
                     continue
-            answered = [_or_whole(found, whole) for found in read]
-            if not self._answers(answered):
-                looked, held = await self._dynamic.in_own_records(briefing, caller, conversation, part, intent)
-                for event in held.events if held is not None else looked:
+            held: list[Answer] = []
+            if not self._answers(read):
+                async for event in self._look_among_own(briefing, caller, conversation, part, intent, held):
                     yield event
-                if held is not None:
-                    answered = [Answer(part=part, draft=held.draft)]
-            answers += answered
+            answered = held or [_or_whole(found, whole) for found in read]
+            answers += [a for a in answered if a.draft is not None or part not in beside]
+
+    async def _look_among_own(
+        self, briefing: Briefing, caller: Caller, conversation: Conversation, part: Part, intent: Intent, answers: list[Answer]
+    ) -> AsyncGenerator[Event]:
+        """What no source answers may stand in the customer's own records."""
+        looked, held = await self._dynamic.in_own_records(briefing, caller, conversation, part, intent)
+        for event in held.events if held is not None else looked:
+            yield event
+        if held is not None:
+            answers.append(Answer(part=part, draft=held.draft))
 
     def _answers(self, read: Sequence[Answer]) -> bool:
         """Whether the sources answer a part, and not only perhaps."""
@@ -339,15 +347,15 @@ def _or_whole(found: Answer, whole: Sequence[Answer]) -> Answer:
     return replace(whole[0], part=found.part) if surer else found
 
 
-def _bar(read: Sequence[Answer], proposal: Proposal) -> float:
-    """How sure a tool must be, the surer the better the documents answer the same question."""
+def _bar(read: Sequence[Answer], proposal: Proposal, enough: float) -> float:
+    """How sure a tool must be, the surer the better the documents answer the same question; `enough`: from where on they do so surely."""
     if not read:
         return 0.0
     nearest = read[0].nearest
     if read[0].draft is None or nearest is None:
         return LIVELY if proposal.unready or proposal.operation.writes else AT_HAND
     odds = nearest.probability / max(1e-6, 1 - nearest.probability)
-    least = UNREADY if proposal.unready else LIVELY
+    least = UNREADY if proposal.unready and nearest.probability >= enough else LIVELY
     return max(least, 1 / (1 + math.exp(RIVALRY - 0.5 * math.log(max(odds, 1e-6)))))
 
 

@@ -138,6 +138,7 @@ class Dynamic:
         operation = await among_own(turn, part.text)
         if operation is None or await self._refused(turn, operation, part.text) is not None:
             return tuple(turn.events), None
+        turn.fetched.clear()  # asked once more, so that a follow-up means this one and not the last that was looked into
         return (), await go_on(turn, operation, Gathered(), part.text, tries=0)
 
     async def resume(self, briefing: Briefing, caller: Caller, conversation: Conversation, message: str, intent: Intent) -> Attempt | None:

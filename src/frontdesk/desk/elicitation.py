@@ -169,7 +169,7 @@ def field_of(record: Record, argument: Argument) -> Any:
 def provider_of(catalog: Catalog, operation: Operation, argument: Argument, values: Mapping[str, Any]) -> Operation | None:
     """The read that can find an argument's value out: one that its description names, the list above it in the path, or one that returns it."""
     best: tuple[int, Operation] | None = None
-    news = operation.writes and argument.where is not Place.PATH and kind_of(argument) not in ("code", "choice")
+    news = operation.writes and argument.where is not Place.PATH and kind_of(argument) != "code"
     for other in catalog.usable:
         if (
             other.name == operation.name

@@ -14,11 +14,16 @@ from frontdesk.tools.operation import Operation
 from frontdesk.tools.selection import Mood, mood_of
 from frontdesk.tools.slots import vocabulary
 
-MOST_READS = 3
+MOST_READS = 4
 """Lists of the customer's that are looked through for one message."""
-LIKELY = 0.05
+LIKELY = 0.01
 """How likely a message must be about an operation for its records to be looked into."""
+LEAST_WORD = 4
+"""Letters of a word that can tell one record from others."""
 _OWN = re.compile(r"\b(?:i|i'm|i've|i'd|me|my|mine|we|our|us)\b", re.IGNORECASE)
+
+_NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]{2,}")
+"""A name inside a sentence, perhaps of something that the customer has here."""
 
 
 async def holds(turn: Matter, operation: Operation, name: str) -> bool:
@@ -46,19 +51,21 @@ async def among_own(turn: Matter, text: str) -> Operation | None:
 
     Raises ModelUnavailable.
     """
-    personal = asks(text) and _OWN.search(text) is not None and not is_order(text) and mood_of(text) is not Mood.WONDER
+    own = _OWN.search(text) or _NAME.search(text)
+    personal = own is not None and asks(text) and not is_order(text) and not (mood_of(text) is Mood.WONDER and _OWN.search(text))
     ranked = await turn.box.selector.rank(text, today=turn.today) if personal else []
-    lists = [c.operation for c in ranked if c.operation.bound and not c.operation.writes and not missing(c.operation, {}) and c.score >= LIKELY]
+    lists = [
+        c.operation for c in ranked if c.operation.bound and not c.operation.writes and not missing(c.operation, {}) and c.score >= LIKELY
+    ]
+    best: tuple[int, Operation] | None = None
     for operation in lists[:MOST_READS]:
-        idle = {stem(w) for w in vocabulary(operation)}
-        telling = {w for w in content_words(text) if len(w) >= 4} - idle
-        if not telling:
-            continue
-        outcome = await read(turn, operation, {})
-        rows = records_of(outcome.data) if outcome.ok else []
-        if any(telling & words_of_result([v for v in row.values() if isinstance(v, str)]) for row in rows):
-            return operation
-    return None
+        telling = {w for w in content_words(text) if len(w) >= LEAST_WORD} - vocabulary(operation)
+        outcome = await read(turn, operation, {}) if telling else None
+        rows = records_of(outcome.data) if outcome is not None and outcome.ok else []
+        shared = max((len(telling & words_of_result([v for v in row.values() if isinstance(v, str)])) for row in rows), default=0)
+        if shared and (best is None or shared > best[0]):
+            best = shared, operation
+    return best[1] if best is not None else None
 
 
 def words_of_result(result: Any) -> frozenset[str]:

@@ -174,7 +174,7 @@ async def _again(turn: Matter, text: str) -> Proposal | None:
         return replace(again, score=LIVELY, text=text)
     rows = records_of(call.result) if call.error is None else []
     if leaning and len(rows) > 1 and not changed and len(narrowed(rows, text, operation, turn.today)) < len(rows):
-        return replace(again, score=0.7)
+        return replace(again, score=0.9)
     if leaning and _names_a_field(text, operation, call, turn.box.rendering):
         return replace(again, score=0.7, text=text)
     return None

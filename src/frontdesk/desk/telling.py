@@ -13,7 +13,7 @@ from frontdesk.models.protocols import Embedder
 from frontdesk.tools.dates import find_days, find_times
 from frontdesk.tools.lexicon import STOP, stem
 from frontdesk.tools.operation import Operation, words_of
-from frontdesk.tools.rendering import ABOUT_ANSWERS, Fact, Rendering, facts, is_wrapper, weigh
+from frontdesk.tools.rendering import ABOUT_ANSWERS, CODES, Fact, Rendering, facts, is_wrapper, weigh
 from frontdesk.tools.slots import vocabulary
 
 MOST_ROWS = 8
@@ -81,7 +81,9 @@ async def tell(
             )
 
         parts = [(name, await told(name)) for name in named]
-        return replace(parts[0][1], text=" ".join(f"{words_of(name).capitalize()}: {part.text}" for name, part in parts), value="", frames=())
+        return replace(
+            parts[0][1], text=" ".join(f"{words_of(name).capitalize()}: {part.text}" for name, part in parts), value="", frames=()
+        )
     rendering = rendering.for_operation(operation)
     found = facts(data, operation.response, rendering)
     listing = _is_listing(data)
@@ -197,6 +199,8 @@ def _least(rows: Sequence[Record], word: str) -> int | None:
 
 def _prices(node: Any, name: str = "") -> list[float]:
     if isinstance(node, Mapping):
+        if any(isinstance(v, str) and v in CODES for v in node.values()) and len(node) == 2:
+            name = f"{name} price"  # an amount with its currency
         return [p for k, v in node.items() for p in _prices(v, f"{name} {words_of(str(k))}")]
     money = re.search(r"\b(?:price|cost|fare|fee|amount|total|rate|premium)s?\b", name) is not None
     return [float(node)] if money and isinstance(node, (int, float)) and not isinstance(node, bool) else []

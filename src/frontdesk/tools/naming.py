@@ -92,7 +92,9 @@ def _named(reader: Reader, argument: Argument) -> list[Candidate]:
     hits: list[Candidate] = []
     for form in _forms(argument):
         hits += _hits(reader, argument, form, said)
-    hits += _heads(argument, said.tokens, words_near(argument) | (vocabulary(reader.operation) - labelled(argument)) | matter_of(reader.operation))
+    hits += _heads(
+        argument, said.tokens, words_near(argument) | (vocabulary(reader.operation) - labelled(argument)) | matter_of(reader.operation)
+    )
     hits.sort(key=lambda c: (-c.confidence, -(c.span[1] - c.span[0])))
     kept: list[Candidate] = []
     for hit in hits:

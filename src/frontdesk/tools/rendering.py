@@ -247,6 +247,8 @@ def _near(word: str, other: str) -> float:
 def _by_kind(fact: Fact, question: str) -> float:
     asked = question.lower()
     kind = _kind(fact)
+    if re.search(r"\b(?:owe|owing|owed|in debt|in arrears)\b", asked) and kind == "money":
+        return 0.9 if re.search(r"\b(owed|due|balance|open|outstanding|arrears|unpaid)\b", fact.label.lower()) else 0.0
     if re.search(r"\b(left|still|remaining|remains?|rest|available)\b", asked) and re.search(
         r"\b(left|remaining|remains|rest|balance|available|open|outstanding)\b", fact.label.lower()
     ):
@@ -269,6 +271,8 @@ def _by_kind(fact: Fact, question: str) -> float:
 
 
 def _kind(fact: Fact) -> str:
+    if isinstance(fact.value, Mapping):
+        return "money"  # the one kind of record that is rendered as a value
     if isinstance(fact.value, bool):
         return "boolean"
     if isinstance(fact.value, (int, float)):
@@ -310,7 +314,7 @@ class _Writer:
                 if _is_currency_field(name, value):
                     continue
                 member = members.get(name, {})
-                wraps = not path and isinstance(value, Mapping) and is_wrapper(node, str(name))
+                wraps = not path and isinstance(value, Mapping) and len(value) >= LEAST_WRAPPED and is_wrapper(node, str(name))
                 label = () if wraps else (_label(str(name), member, counted=_is_number(value)),)
                 yield from self._walk(value, member, (*path, str(name)), (*labels, *label), inner)
         elif isinstance(node, list):
@@ -496,6 +500,8 @@ def is_wrapper(node: Mapping[str, Any], name: str) -> bool:
     return not others
 
 
+LEAST_WRAPPED = 4
+"""Values from which a record is the answer itself; fewer are one value of it in parts."""
 ABOUT_ANSWERS = words("meta metadata links link pagination paging page pages status success ok code message errors error self timestamp")
 """Members of an answer that speak of the answer itself."""
 

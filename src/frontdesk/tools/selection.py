@@ -136,16 +136,16 @@ class Selector:
 
 
 RANK: Mapping[str, float] = {
-    "nearest": 1.161, "middle": 1.087, "lead": 1.497, "words": 1.291, "word_lead": 1.593, "values": 1.477, "codes": 0.569,
-    "personal": 0.762, "order_write": 0.57, "order_read": -0.57, "wonder_write": -0.252, "wonder_read": 0.252, "ask_write": -0.889,
-    "own_verb": 1.109, "other_verb": -0.102,
+    "nearest": 1.142, "middle": 1.061, "lead": 1.473, "words": 1.325, "word_lead": 1.617, "values": 1.474, "codes": 0.565,
+    "personal": 0.764, "order_write": 0.579, "order_read": -0.579, "wonder_write": -0.25, "wonder_read": 0.25, "ask_write": -0.89,
+    "own_verb": 1.114, "other_verb": -0.134,
 }  # fmt: skip
 """Which operation, given that it is one. Fitted by `python -m bench.tools_selection`."""
 ABOUT: Mapping[str, float] = {
-    "bias": -2.363, "nearest": 2.045, "middle": 1.453, "lead": 0.173, "words": -0.016, "word_lead": 0.421, "values": 1.055, "codes": 1.43,
-    "defines": -1.558, "live": 1.578, "mine": 0.495, "short": -1.209, "personal": 1.468, "order_write": 2.217, "order_read": 0.362,
-    "wonder_write": -1.476, "wonder_read": -0.778, "ask_write": 0.065, "own_verb": 0.46, "other_verb": -0.345, "gap": 0.17,
-    "explained": 1.28, "left": -4.143, "open": -0.814, "rule": -1.805, "long": -0.632,
+    "bias": -2.465, "nearest": 1.881, "middle": 1.546, "lead": 0.312, "words": 0.056, "word_lead": 0.378, "values": 1.067, "codes": 1.442,
+    "defines": -1.592, "live": 1.565, "mine": 0.531, "short": -1.162, "personal": 1.45, "order_write": 2.109, "order_read": 0.366,
+    "wonder_write": -1.482, "wonder_read": -0.803, "ask_write": -0.01, "own_verb": 0.538, "other_verb": -0.179, "gap": 0.165,
+    "explained": 1.403, "left": -4.035, "open": -0.851, "rule": -1.856, "long": -0.615,
 }  # fmt: skip
 """Whether a message is about its best operation at all. Fitted by the same."""
 
@@ -178,7 +178,9 @@ _DOING = words(
 )
 _DEEDS: tuple[frozenset[str], ...] = (
     words("cancel scrap withdraw revoke void terminate end quit drop annul call_off get_rid_of take_off opt_out not_come"),
-    words("move change shift reschedule postpone delay rebook push modify amend alter adjust update correct edit bring_forward push_back put_off"),
+    words(
+        "move change shift reschedule postpone delay rebook push modify amend alter adjust update correct edit bring_forward push_back put_off"
+    ),
     words("book reserve schedule arrange make get_me_in put_me_down sign_up sign_me_up enrol enroll register join hire apply announce"),
     words("order buy purchase request place check_out get"),
     words("pay settle clear"),
@@ -371,7 +373,10 @@ def _deeds_in(text: str) -> frozenset[int]:
 
 
 _DEED_OF: Mapping[str, frozenset[int]] = {
-    stem(w): frozenset(i for i, deed in enumerate(_DEEDS) if stem(w) in {stem(x) for x in deed}) for deed in _DEEDS for w in deed if "_" not in w
+    stem(w): frozenset(i for i, deed in enumerate(_DEEDS) if stem(w) in {stem(x) for x in deed})
+    for deed in _DEEDS
+    for w in deed
+    if "_" not in w
 }
 _PHRASES = tuple((w, i) for i, deed in enumerate(_DEEDS) for w in deed if "_" in w)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Any
 
 from frontdesk.models.protocols import Embedder
@@ -17,7 +17,7 @@ from frontdesk.tools.addresses import take_addresses
 from frontdesk.tools.amounts import take_numbers
 from frontdesk.tools.codes import take_codes, take_contacts
 from frontdesk.tools.consent import Consent, consent, correction
-from frontdesk.tools.dates import find_days, find_months, find_times
+from frontdesk.tools.dates import Clock, find_days, find_months, find_times
 from frontdesk.tools.lexicon import STOP, stem, words
 from frontdesk.tools.naming import shown, take_choices
 from frontdesk.tools.offers import pick
@@ -190,7 +190,7 @@ def _take_days(reader: Reader) -> None:
         _give_moments(reader, wanted, months)
     wanted = [a for a in open_arguments(reader) if kind_of(a) == "time"]
     if wanted:
-        times = [(c.value.strftime("%H:%M"), c.span, c.confidence, "") for c in find_times(reader.text)]
+        times = [(_by_day(reader.text, c).strftime("%H:%M"), c.span, c.confidence, "") for c in find_times(reader.text)]
         _give_moments(reader, wanted, times)
     # A day or a time stays one even where no argument wants it: its digits are not a number of anything.
     reader.taken += [d.span for d in find_days(reader.text, reader.today) if d.confidence >= 0.75]
@@ -205,6 +205,17 @@ def _month_looks_back(reader: Reader, argument: Argument) -> bool:
     return behind is not None and ahead is None
 
 
+def _by_day(text: str, clock: Clock) -> time:
+    """The time as it is meant in dealings with a business: "half past two" and "at 3" are in the afternoon, "2:30" and "3am" are as they stand."""
+    said = text[slice(*clock.span)].lower()
+    plain = not re.search(r"[:.]\d|\d[ .:h]\d|m\b|morning|night|\b0\d", said)
+    return clock.value.replace(hour=clock.value.hour + 12) if plain and 1 <= clock.value.hour <= EARLIEST else clock.value
+
+
+EARLIEST = 6
+"""Up to this hour nobody expects a visit before noon."""
+
+
 def _moments(reader: Reader) -> Iterable[tuple[str | None, Span, float, str]]:
     times = find_times(reader.text)
     for day in find_days(reader.text, reader.today, day_first=reader.day_first):
@@ -213,7 +224,7 @@ def _moments(reader: Reader) -> Iterable[tuple[str | None, Span, float, str]]:
             continue
         clock = min(times, key=lambda c: min(abs(c.span[0] - day.span[1]), abs(day.span[0] - c.span[1])), default=None)
         if clock is not None:
-            moment = datetime.combine(day.value, clock.value).isoformat()
+            moment = datetime.combine(day.value, _by_day(reader.text, clock)).isoformat()
             span = (min(day.span[0], clock.span[0]), max(day.span[1], clock.span[1]))
             yield moment, span, min(day.confidence, clock.confidence), ""
 
@@ -268,7 +279,9 @@ def _said_for(reader: Reader, argument: Argument) -> Candidate | None:
     free = kind_of(argument) == "words"
     name = re.escape(words_of(argument.name)).replace(r"\ ", r"[\s_-]")
     cued = re.search(
-        rf"(?<!\ba )(?<!\ban )(?<!\bany )\b{name}\b\s*(?:is\b|was\b|:|=|should be\b|to\b)\s*[\"“]?([^\n\"“”;.!?]{{1,200}})", reader.text, re.IGNORECASE
+        rf"(?<!\ba )(?<!\ban )(?<!\bany )\b{name}\b\s*(?:is\b|was\b|:|=|should be\b|to\b)\s*[\"“]?([^\n\"“”;.!?]{{1,200}})",
+        reader.text,
+        re.IGNORECASE,
     )
     if free and cued and cued[1].strip() and not re.match(r"\s*(?:in|on|at|still|available|not|there|to|for)\b", cued[1].lower()):
         return Candidate(value=cued[1].strip(), span=cued.span(1), confidence=0.8)
@@ -304,7 +317,9 @@ _FRAME = STOP | words(
     "available free in stock near nearest around about up out over under off down open closed new old good best cheap cheapest price cost "
     "costs much long far often he she they them his her their us mine yours something anything everything someone anyone long way please"
 )
-_TOLD_ONLY = words("reason comment message note remark description text first last full given family surname contact guest holder customer person")
+_TOLD_ONLY = words(
+    "reason comment message note remark description text first last full given family surname contact guest holder customer person"
+)
 """Arguments that nobody fills by mentioning something."""
 _CUE = re.compile(r"\b(?:in|at|near|of|for|called|named|titled|by|about|around)\s+(?:the\s+)?$", re.IGNORECASE)
 _LONGEST_THING = 5
@@ -325,7 +340,12 @@ def _thing(reader: Reader, argument: Argument) -> Candidate | None:
     for match in re.finditer(r"[^\W_][\w'’&-]*", reader.text):
         word = re.sub(r"['’]s$", "", match[0]).lower()
         inside = not is_free(reader, match.span())
-        if inside or word in _FRAME or re.match(r"i['’]", word) or (stem(word) in idle and not _capital(reader.text, match)):
+        if (
+            inside
+            or (word in _FRAME and not _capital(reader.text, match))
+            or re.match(r"i['’]", word)
+            or (stem(word) in idle and not _capital(reader.text, match))
+        ):
             between = runs[-1] and match[0].lower() in ("of", "the", "and") and _capital(reader.text, runs[-1][-1])
             runs[-1:] = [[*runs[-1], match]] if between else [runs[-1], []]
         elif runs[-1] and re.search(r"[.,;:!?]", reader.text[runs[-1][-1].end() : match.start()]):
@@ -333,7 +353,7 @@ def _thing(reader: Reader, argument: Argument) -> Candidate | None:
         else:
             runs[-1].append(match)
     named = [_trimmed(r) for r in runs if _trimmed(r)]
-    great = [r for r in named if any(_capital(reader.text, m) for m in r)]
+    great = [_between_capitals(reader.text, r) for r in named if any(_capital(reader.text, m) for m in r)]
     cued = [r for r in named if _CUE.search(reader.text[: r[0].start()])]
     small = not reader.operation.writes and len(reader.text.split()) <= _SHORT_MESSAGE
     chosen = great if len(great) == 1 else cued if small and len(cued) == 1 else named if small and len(named) == 1 else []
@@ -343,6 +363,12 @@ def _thing(reader: Reader, argument: Argument) -> Candidate | None:
     start = first.start() - 4 if reader.text[max(0, first.start() - 4) : first.start()] == "The " else first.start()
     value = re.sub(r"['’]s$", "", reader.text[start : last.end()])
     return Candidate(value=value, span=(start, last.end()), confidence=0.75 if chosen is great else 0.66 if chosen is cued else 0.62)
+
+
+def _between_capitals(text: str, run: list[re.Match[str]]) -> list[re.Match[str]]:
+    """From the first to the last word that is written as a name."""
+    great = [i for i, m in enumerate(run) if _capital(text, m)]
+    return run[great[0] : great[-1] + 1]
 
 
 def _trimmed(run: list[re.Match[str]]) -> list[re.Match[str]]:
