@@ -202,7 +202,7 @@ class Desk:
             if proposal is None or proposal.score < CERTAIN or repeated:
                 async for event in self._look_up(briefing, lookup, part, intent, read):
                     yield event
-            if repeated and self._answers(read):
+            if repeated and proposal is not None and proposal.score < CERTAIN and self._answers(read):
                 proposal = None  # one answer of an operation is enough where the documents answer the other question
             if proposal is not None and proposal.score >= _bar(read, proposal, self._reader.answerable):
                 attempt = await self._dynamic.carry_out(briefing, caller, conversation, proposal, message)

@@ -229,7 +229,7 @@ async def _about(
     given = {str(v).casefold() for v in arguments.values()}
     head = next((f for f in usable if _names(f) or str(f.value).casefold() in given), None)
     rest = [f for f in usable if f is not head and str(f.value).casefold() not in given]
-    if len(rest) <= (MOST_VALUES if operation.derived else 1):
+    if len(rest) <= (MOST_VALUES if operation.derived else WHOLE):
         return [*([head] if head else []), *rest]
     hinted = [replace(f, hint=f.hint or _phrase_for(f, operation)) for f in found if f is not head and str(f.value).casefold() not in given]
     scores = await _weights(hinted, question, embedder)
@@ -237,8 +237,6 @@ async def _about(
     chosen = [f for f, s in zip(hinted, scores, strict=True) if s >= max(best - CLOSE, best * 0.5)]
     chosen = [f for f in hinted if f in chosen or any(_belong(f, c) for c in chosen)]
     sure = best >= SURE and any(f.value is not None for f in chosen)
-    if not sure and len(rest) <= WHOLE:
-        return [*([head] if head else []), *rest]
     if not sure:
         states = [f for f in hinted if f not in chosen and f.value is not None and _is_state(f)]
         others = [f for f in hinted if f not in chosen and f not in states and f.value is not None]

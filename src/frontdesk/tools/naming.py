@@ -189,12 +189,19 @@ def windows(text: str) -> _Windows:
 
 
 def _hits(reader: Reader, argument: Argument, form: _Form, said: _Windows) -> list[Candidate]:
-    weak = form.everyday or set(form.stems) <= matter_of(reader.operation)
+    matter = set(form.stems) <= matter_of(reader.operation)
     return [
         Candidate(value=form.value, span=window.span, confidence=sure)
         for window, sure in said.named(form)
-        if not weak or _plainly_meant(reader, argument, window.span, form.text)
+        if not (form.everyday or (matter and not _as_a_name(reader.text, window.span, form.text)))
+        or _plainly_meant(reader, argument, window.span, form.text)
     ]
+
+
+def _as_a_name(text: str, span: Span, form: str) -> bool:
+    """Whether a value is written as the document writes it, with its capital, and not merely at the beginning of a sentence."""
+    inside = re.search(r"[\w,;:]\s*$", text[: span[0]]) is not None
+    return inside and text[span[0] : span[1]] == form and form[:1].isupper() and not text.isupper()
 
 
 _COMMON = words("other all any none no yes on off in out open free new next last first")
