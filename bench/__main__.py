@@ -46,6 +46,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "crash": Benchmark("kill -9 at random moments: what is lost, how soon it is back", module("crash")),
     "intent": Benchmark("intent with abstention on public data, beside a plain peer", on_data("intent"), public_data=True),
     "retrieval": Benchmark("search on a public knowledge base, beside BM25 and vectors alone", on_data("retrieval"), public_data=True),
+    "shelf": Benchmark("whether what answers is among the passages that the reader gets: search, shelf and both", module("shelf")),
     "scale": Benchmark("search in a tenant of up to 100,000 passages", module("search_scale")),
     "sync": Benchmark("how fast a folder becomes searchable", module("sync_speed")),
     "selection": Benchmark("which operation a message is about, one business left out at a time", module("tools_selection")),
