@@ -139,3 +139,8 @@ def test_a_cell_is_proved_by_itself_whatever_its_neighbours_say(row: str, column
     (sentence,) = from_documents(question, ranked).sentences
     assert said in sentence.text
     assert guardrails.objection(sentence.text, sentence.proofs) is None
+
+
+def test_a_greeting_before_two_questions_swallows_neither() -> None:
+    parts = parts_of("hi there, does the pump run on mains power and what's the shortest warranty period?", conversation(), lexicon())
+    assert [p.text for p in parts] == ["does the pump run on mains power", "what's the shortest warranty period?"]

@@ -355,7 +355,9 @@ def _bar(read: Sequence[Answer], proposal: Proposal, enough: float) -> float:
     if read[0].draft is None or nearest is None:
         return LIVELY if proposal.unready or proposal.operation.writes else AT_HAND
     odds = nearest.probability / max(1e-6, 1 - nearest.probability)
-    least = UNREADY if proposal.unready and nearest.probability >= enough else LIVELY
+    # Asking for a detail costs less than asking a guest to sign in for what may be a question about the rules.
+    costly = proposal.unready and (proposal.operation.needs_customer or nearest.probability >= enough)
+    least = UNREADY if costly else LIVELY
     return max(least, 1 / (1 + math.exp(RIVALRY - 0.5 * math.log(max(odds, 1e-6)))))
 
 

@@ -90,7 +90,8 @@ def _separate(message: str) -> tuple[list[str], str]:
     for clause in clauses:
         pieces = _JOINED.split(clause)
         if len(pieces) > 1 and not content_words(pieces[0]):
-            pieces = [f"{pieces[0]}, {pieces[1]}", *pieces[2:]]  # "Also, when is ...": a word that joins is no piece
+            # "Also, when is ...": a word that joins is no piece, and a greeting is none either.
+            pieces = [f"{pieces[0]}, {pieces[1]}", *pieces[2:]] if _ALSO.search(pieces[0]) else pieces[1:]
         for piece in pieces:
             wants = _QUESTION.search(piece.strip()) or _WANTED.match(piece.strip())
             (asked if wants else told).append(piece.strip(" ,;"))
