@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from frontdesk.errors import BadInput, ModelMissing
-from frontdesk.models.expecting import bigrams
+from frontdesk.models.expecting import bigrams, words_in
 from frontdesk.models.speech import RATE, Offline, Voice, samples_of, seconds_of, wav_of, whole
 from frontdesk.settings import Settings
 
@@ -90,13 +90,14 @@ async def test_what_espeak_says_pocketsphinx_hears():
     speech = Offline()
     questions = ["What are your opening hours?", "How long does a refund take?", "Can I pay by invoice?", "Yes, please."]
     try:
-        right = 0
+        right = among = 0
         for question in questions:
             sound = whole(await speech.say(question, "en"))
             padded = wav_of(np.concatenate([np.zeros(RATE // 2, np.int16), samples_of(sound), np.zeros(RATE // 2, np.int16)]).tobytes())
             heard = await speech.hear(padded, "audio/wav", expecting=questions)
-            right += heard.split() == "".join(c for c in question.lower() if c.isalpha() or c == " ").split()
-        assert right >= 3
+            words = words_in(question)
+            right, among = right + sum(word in heard.split() for word in words), among + len(words)
+        assert right / among >= 0.75, "most words; it is a demonstration"
         assert await speech.hear(wav_of(bytes(2 * RATE)), "audio/wav", expecting=questions) == ""
     finally:
         speech.close()

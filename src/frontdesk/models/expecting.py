@@ -15,11 +15,16 @@ _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
 _NEVER = -99.0
 
 
+def words_in(sentence: str) -> list[str]:
+    """The words of a sentence as the model writes them."""
+    return _WORD.findall(sentence.lower().replace("’", "'"))
+
+
 def bigrams(sentences: Iterable[str], known: Set[str]) -> str:
     """The model in ARPA form; empty when no word of the sentences is known."""
     words, pairs = Counter[str](), Counter[tuple[str, str]]()
     for sentence in sentences:
-        said = [w for w in _WORD.findall(sentence.lower().replace("’", "'")) if w in known]
+        said = [w for w in words_in(sentence) if w in known]
         if said:
             words.update([*said, "</s>"])
             pairs.update(zip(["<s>", *said], [*said, "</s>"], strict=True))

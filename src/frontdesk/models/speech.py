@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frontdesk.errors import BadInput, ModelMissing, ModelUnavailable
-from frontdesk.models.expecting import bigrams
+from frontdesk.models.expecting import bigrams, words_in
 from frontdesk.settings import Settings
 
 RATE = 16_000
@@ -245,14 +245,15 @@ def _decoder(expecting: tuple[str, ...]) -> Any:
     from pocketsphinx import Decoder, get_model_path
 
     given = {"samprate": RATE, "loglevel": "FATAL"}
-    if not expecting:
-        return Decoder(**given)
-    dictionary = Path(get_model_path("en-us/cmudict-en-us.dict"))
-    known = {line.split(None, 1)[0].split("(")[0] for line in dictionary.read_text("utf-8").splitlines() if line.strip()}
-    model = bigrams(expecting, known)
+    lines = Path(get_model_path("en-us/cmudict-en-us.dict")).read_text("utf-8").splitlines()
+    pronounced = [(line.split(None, 1)[0].split("(")[0], line) for line in lines if line.strip()]
+    wanted = {word for sentence in expecting for word in words_in(sentence)}
+    model = bigrams(expecting, {word for word, _ in pronounced})
     if not model:
         return Decoder(**given)
     with tempfile.TemporaryDirectory(prefix="frontdesk-speech-") as folder:
-        file = Path(folder) / "expected.arpa"
-        file.write_text(model, "utf-8")
-        return Decoder(lm=str(file), **given)
+        expected, dictionary = Path(folder) / "expected.arpa", Path(folder) / "expected.dict"
+        expected.write_text(model, "utf-8")
+        # Only the words of the model: to match all others with a model that lacks them takes the recogniser many seconds.
+        dictionary.write_text("".join(f"{line}\n" for word, line in pronounced if word in wanted), "utf-8")
+        return Decoder(lm=str(expected), dict=str(dictionary), **given)
