@@ -30,7 +30,7 @@ run: $(VENV)/.run ## install, fetch the models, and open the desk on the example
 	@exec $(BIN)/frontdesk demo $(ARGS)
 
 test: $(VENV)/.dev ## install what the tests need and run them all (ARGS="tests/docs -x" runs some)
-	@exec $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@exec $(BIN)/python -m pytest $(ARGS)
 
 kafka: $(VENV)/.kafka ## install what `make test` needs to run a real Kafka broker too (with Java 17 and Maven)
 
