@@ -190,12 +190,12 @@ class Desk:
         told: set[str] = set()
         beside: list[Part] = []
         waiting = list(parts)
+        unconnected = self._dynamic.unconnected(briefing, intent)
+        if unconnected is not None:
+            answers += [Answer(part=part, draft=unconnected) for part in parts]
+            return
         while waiting:
             part = waiting.pop(0)
-            unconnected = self._dynamic.unconnected(briefing, intent)
-            if unconnected is not None:
-                answers.append(Answer(part=part, draft=unconnected))
-                continue
             proposal = await self._dynamic.propose(briefing, caller, conversation, part, intent, message)
             read: list[Answer] = []
             repeated = proposal is not None and proposal.operation.name in told

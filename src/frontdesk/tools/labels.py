@@ -40,8 +40,7 @@ def _behind(codes: Sequence[str], text: str) -> dict[str, str]:
     ends = [start for start, _, _ in places[1:]] + [len(text)]
     found = {}
     for (_, end, code), until in zip(places, ends, strict=True):
-        piece = text[end:until]
-        said = piece[_BEHIND.match(piece).end() :] if _BEHIND.match(piece) else piece  # type: ignore[union-attr]
+        said = _BEHIND.sub("", text[end:until], count=1)
         said = re.sub(r"^(?:and|or)\b\s*", "", said)
         cut = _END.search(said)
         found[code] = _plain(said[: cut.start()] if cut else said)
