@@ -101,6 +101,7 @@ async def test_r6_a_full_desk_refuses_before_anything_is_done_and_says_when_to_c
 @pytest.mark.parametrize("stream", [True, False], ids=["streaming", "plain"])
 @pytest.mark.parametrize("spoken", [True, False], ids=["after the first sentence", "before it"])
 async def test_r7_clients_that_leave_end_their_turns_and_free_their_places(served: Served, stream: bool, spoken: bool):
+    """Regression: a statement cut off by a client that left kept its connection for ever, or left it with statements the server never saw."""
     count = LEAVING // 4
     served.office.front_office.script = lambda _m: [*([SentenceReleased(text="Returns are free.")] if spoken else []), 300.0]
     key, turns = served.key(), served.app.state.desk.turns

@@ -1,6 +1,8 @@
 """Connections to PostgreSQL: one transaction per call, the tenant set inside it, foreign errors translated once. Knows no table.
 
 A call is one network round trip: the tenant and the statements travel as one pipeline, which PostgreSQL runs as one transaction.
+A caller that is cancelled leaves at once; what it asked is still run to its end, since a connection cut off in the middle of a pipeline
+no longer knows which statements the server has prepared.
 """
 
 from __future__ import annotations
@@ -158,6 +160,7 @@ class Database:
             reconnect_timeout=5.0,
             open=False,
         )
+        self._running: set[asyncio.Task[list[list[Any]]]] = set()
 
     async def open(self) -> None:
         """Connect. Raises StoreUnavailable."""
@@ -165,7 +168,9 @@ class Database:
             await self._pool.open(wait=True, timeout=15.0)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, when what is under way has had its moment to end."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=2.0)
         await self._pool.close(timeout=2.0)
 
     async def renew(self) -> None:
@@ -175,8 +180,15 @@ class Database:
     async def run(self, tenant: TenantId, *steps: Step, after: Step | None = None) -> list[list[Any]]:
         """Run `steps` as one transaction of `tenant` in one round trip; the rows of each. `after` runs once it is committed.
 
-        Raises StoreUnavailable when the database is away; whether a change was made is then unknown. Raises what `translated` says.
+        Cancelled, it returns at once, and whether a change is made is unknown: the steps still run.
+        Raises StoreUnavailable when the database is away; whether a change was made is then unknown too. Raises what `translated` says.
         """
+        running = asyncio.create_task(self._run(tenant, steps, after))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return await asyncio.shield(running)
+
+    async def _run(self, tenant: TenantId, steps: Sequence[Step], after: Step | None) -> list[list[Any]]:
         with translated():
             async with self._pool.connection() as connection:
                 return await self._pipeline(connection, tenant, steps, after)
@@ -194,9 +206,14 @@ class Database:
     async def transaction(self, tenant: TenantId) -> AsyncIterator[Connection]:
         """A longer transaction of `tenant`, for what needs answers in between."""
         with translated():
-            async with self._pool.connection() as connection, connection.transaction():
-                await connection.execute(_ENTER, {"tenant": tenant})
-                yield connection
+            async with self._pool.connection() as connection:
+                try:
+                    async with connection.transaction():
+                        await connection.execute(_ENTER, {"tenant": tenant})
+                        yield connection
+                except asyncio.CancelledError:
+                    await connection.close()
+                    raise
 
     async def _configure(self, connection: Connection) -> None:
         adapt(connection)
