@@ -1,6 +1,8 @@
-"""How well operations are chosen for messages: leave-one-business-out over `tests/tools/selection.yaml`, and the weights fitted on all four.
+"""How well operations are chosen for messages: leave-one-business-out over `tests/tools/selection.yaml`, and the weights fitted on all.
 
-`python -m bench.tools_selection [--json]` needs the embedding model in the cache. Prints what was chosen wrong, for the next improvement.
+`python -m bench.tools_selection [--json] [--write]` needs the embedding model in the cache. Prints what was chosen wrong, for the next improvement;
+`--write` makes the head on the meaning of a message anew (`tools/selection_head.npz`). What the head says of a message in training comes
+from one that has not seen the message's business, else the weights would trust it too much.
 """
 
 from __future__ import annotations
@@ -8,6 +10,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,15 +25,42 @@ from sklearn.linear_model import LogisticRegression
 from frontdesk import settings
 from frontdesk.models import registry
 from frontdesk.models.embedder import MiniLM
+from frontdesk.models.protocols import Vectors
+from frontdesk.tools import selection
 from frontdesk.tools.operation import Argument, Effect, Operation, Place
-from frontdesk.tools.selection import ABOUT, RANK, SURE, Choice, Selector
+from frontdesk.tools.selection import ABOUT, RANK, SURE, Choice, Head, Selector
 
 SET = Path(__file__).parent.parent / "tests/tools/selection.yaml"
 COMPANIES = SET.with_name("selection_companies.yaml")
 TRADES = SET.with_name("selection_trades.yaml")
+SERVICES = SET.with_name("selection_services.yaml")
 READING = Path(__file__).parent.parent / "src/frontdesk/desk/reading_set"
 TODAY = date(2027, 3, 17)
-Row = tuple[str, str | None, list[Choice]]
+HEADS = "minilm-l6-v2"
+"""The embedder whose vectors the head reads."""
+LOOSE = 3.0
+"""How loosely the head is held to its data (the inverse of the penalty)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A question, the operation it is about (None: none), all operations ranked, its vector, and what a head says that never saw its business."""
+
+    question: str
+    name: str | None
+    choices: list[Choice]
+    vector: Vectors
+    standing: float = 0.0
+
+
+Rows = dict[str, list[Row]]
+
+STRANGERS = 20
+"""Questions of other businesses that each business is asked as well: live, but nothing that it knows about."""
+UNLIKE = 0.55
+"""A question is strange to a business when no operation there is more like its own operation than this (cosine of the mean lines)."""
+STRANGE = 0.3
+"""Weight of such a question beside one of the business's own: most of what a desk is asked concerns it."""
 
 
 def operations(rows: list[list[Any]]) -> list[Operation]:
@@ -50,20 +82,58 @@ def operations(rows: list[list[Any]]) -> list[Operation]:
     return found
 
 
-async def ranked(embedder: MiniLM) -> dict[str, list[Row]]:
-    """Every question of every business with its operations, ranked."""
-    out: dict[str, list[Row]] = {}
+async def ranked(embedder: MiniLM) -> tuple[Rows, Rows]:
+    """Every question of every business with its operations, ranked; and questions of other businesses put to it."""
+    out: Rows = {}
+    selectors = {business: Selector(operations(data["operations"]), embedder) for business, data in businesses().items()}
     for business, data in businesses().items():
-        selector = Selector(operations(data["operations"]), embedder)
+        selector = selectors[business]
         asked = [(q, None if name == "~" else name) for name, questions in data["questions"].items() for q in questions]
         vectors = await embedder.embed([q for q, _ in asked])
-        out[business] = [(q, name, await selector.rank(q, today=TODAY, vector=v)) for (q, name), v in zip(asked, vectors, strict=True)]
+        out[business] = [
+            Row(q, name, await selector.rank(q, today=TODAY, vector=v), v) for (q, name), v in zip(asked, vectors, strict=True)
+        ]
+    return out, await strangers(out, selectors, embedder)
+
+
+async def strangers(rows: Rows, selectors: Mapping[str, Selector], embedder: MiniLM) -> Rows:
+    """For each business questions about live data of businesses unlike it."""
+    meant: dict[tuple[str, str], Vectors] = {}
+    for business, data in businesses().items():
+        for operation in operations(data["operations"]):
+            mean = (await embedder.embed(selection.lines_of(operation))).mean(0)
+            meant[business, operation.name] = mean / np.linalg.norm(mean)
+    every = [(business, row) for business, some in rows.items() for row in some if row.name]
+    draw, out = random.Random(5), {}
+    for business, selector in selectors.items():
+        own = np.array([vector for (whose, _), vector in meant.items() if whose == business])
+        far = [row for whose, row in every if whose != business and float((own @ meant[whose, str(row.name)]).max()) < UNLIKE]
+        draw.shuffle(far)
+        out[business] = [
+            Row(r.question, None, await selector.rank(r.question, today=TODAY, vector=r.vector), r.vector) for r in far[:STRANGERS]
+        ]
     return out
+
+
+def fit_head(rows: list[Row]) -> Head:
+    """Questions about how things stand now against the rest, by their vectors."""
+    made = LogisticRegression(max_iter=5000, C=LOOSE).fit(np.array([r.vector for r in rows]), [r.name is not None for r in rows])
+    return Head(direction=made.coef_[0].astype(np.float32), bias=float(made.intercept_[0]), embedder=HEADS)
+
+
+def told(rows: Rows, strange: Rows) -> tuple[list[Row], list[Row]]:
+    """All rows, and the strange ones, each with what a head says that was fitted on the other businesses."""
+    own, others = [], []
+    for business, some in rows.items():
+        head = fit_head([r for other, more in rows.items() if other != business for r in more])
+        own += [replace(r, standing=head.value(r.vector)) for r in some]
+        others += [replace(r, standing=head.value(r.vector)) for r in strange[business]]
+    return own, others
 
 
 def businesses() -> dict[str, Any]:
     """All businesses; those of the reading set with what their documents answer as questions that no operation is about."""
-    found = {**yaml.safe_load(SET.read_text(encoding="utf-8")), **yaml.safe_load(TRADES.read_text(encoding="utf-8"))}
+    found = {name: data for file in (SET, TRADES, SERVICES) for name, data in yaml.safe_load(file.read_text(encoding="utf-8")).items()}
     for company, data in yaml.safe_load(COMPANIES.read_text(encoding="utf-8")).items():
         read = yaml.safe_load((READING / f"{company}.yaml").read_text(encoding="utf-8"))
         found[company] = {**data, "questions": {**data["questions"], "~": [q["q"] for q in read["questions"]]}}
@@ -76,7 +146,7 @@ def _matrix(choices: list[Choice], names: list[str]) -> Any:
 
 def fit_rank(rows: list[Row], names: list[str], penalty: float = 0.02) -> Any:
     """Weights of a conditional logit: which operation, given that it is one."""
-    data = [(_matrix(cs, names), [c.operation.name for c in cs].index(name)) for _, name, cs in rows if name]
+    data = [(_matrix(r.choices, names), [c.operation.name for c in r.choices].index(r.name)) for r in rows if r.name]
 
     def loss(weights: Any) -> tuple[float, Any]:
         total, gradient = 0.0, np.zeros_like(weights)
@@ -91,42 +161,49 @@ def fit_rank(rows: list[Row], names: list[str], penalty: float = 0.02) -> Any:
     return minimize(loss, np.zeros(len(names)), jac=True, method="L-BFGS-B").x
 
 
-def best(choices: list[Choice], names: list[str], weights: Any) -> tuple[Choice, float]:
-    """The first choice under these weights, and its lead."""
-    fit = _matrix(choices, names) @ weights
+def signs(row: Row, rank: list[str], weights: Any, names: list[str]) -> tuple[Choice, list[float]]:
+    """The first choice under these weights, and what speaks for the message being about it at all."""
+    fit = _matrix(row.choices, rank) @ weights
     order = np.argsort(-fit)
-    return choices[order[0]], float(np.clip(fit[order[0]] - fit[order[1]], -3, 3))
+    choice = row.choices[order[0]]
+    known = {**choice.features, "gap": float(np.clip(fit[order[0]] - fit[order[1]], -3, 3)), "standing": row.standing}
+    return choice, [known[n] for n in names]
 
 
-def fit_about(rows: list[Row], rank: list[str], weights: Any, names: list[str]) -> LogisticRegression:
+def fit_about(rows: list[Row], strange: list[Row], rank: list[str], weights: Any, names: list[str]) -> LogisticRegression:
     """Whether a message is about its first choice at all."""
-    table, labels = [], []
-    for _, name, choices in rows:
-        choice, gap = best(choices, rank, weights)
-        table.append([gap if n == "gap" else choice.features[n] for n in names])
-        labels.append(name is not None)
-    return LogisticRegression(max_iter=5000).fit(np.array(table), labels)
+    every = [*rows, *strange]
+    table = np.array([signs(r, rank, weights, names)[1] for r in every])
+    counting = np.array([1.0] * len(rows) + [STRANGE] * len(strange))
+    return LogisticRegression(max_iter=5000).fit(table, [r.name is not None for r in every], counting)
 
 
-def measure(train: list[Row], test: list[Row], *, show: bool) -> dict[str, int]:
-    """Fits on one part and counts on another: right operation, right and sure enough, declined."""
+def measure(rows: Rows, strange: Rows, business: str, *, show: bool) -> dict[str, int]:
+    """Fits on all other businesses and counts on one: right operation, right and sure enough, declined, declined though live elsewhere."""
     rank, about = list(RANK), [n for n in ABOUT if n != "bias"]
-    weights = fit_rank(train, rank)
-    judge = fit_about(train, rank, weights, about)
+    known, unknown = told({b: some for b, some in rows.items() if b != business}, strange)
+    weights = fit_rank(known, rank)
+    judge = fit_about(known, unknown, rank, weights, about)
+    head = fit_head(known)
+
+    def sees(row: Row) -> tuple[Choice, bool]:
+        choice, seen = signs(replace(row, standing=head.value(row.vector)), rank, weights, about)
+        return choice, bool(judge.predict_proba([seen])[0, 1] >= SURE)
+
     counts = dict.fromkeys(("questions", "first", "chosen", "others", "declined"), 0)
-    for message, name, choices in test:
-        choice, gap = best(choices, rank, weights)
-        sure = judge.predict_proba([[gap if n == "gap" else choice.features[n] for n in about]])[0, 1] >= SURE
-        right = choice.operation.name == name
-        if name is None:
+    counts |= {"strange": len(strange[business]), "strange_declined": sum(not sees(row)[1] for row in strange[business])}
+    for row in rows[business]:
+        choice, sure = sees(row)
+        right = choice.operation.name == row.name
+        if row.name is None:
             counts["others"] += 1
             counts["declined"] += not sure
         else:
             counts["questions"] += 1
             counts["first"] += right
             counts["chosen"] += right and sure
-        if show and (sure != (name is not None) or (name and not right)):
-            print(f"  {message!r}: {name or 'none'}, chose {choice.operation.name if sure else 'none'}")
+        if show and (sure != (row.name is not None) or (row.name and not right)):
+            print(f"  {row.question!r}: {row.name or 'none'}, chose {choice.operation.name if sure else 'none'}")
     return counts
 
 
@@ -134,22 +211,24 @@ def main() -> None:
     """Prints the figures and the weights."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--json", action="store_true")
-    as_json = options.parse_args().json
+    options.add_argument("--write", action="store_true", help="write the head that comes with the program anew")
+    asked = options.parse_args()
     embedder = MiniLM(registry.pull("all-minilm-l6-v2", settings.load().cache))
-    rows = asyncio.run(ranked(embedder))
+    rows, strange = asyncio.run(ranked(embedder))
     embedder.close()
     totals: dict[str, int] = {}
-    for business, test in rows.items():
-        train = [row for other, some in rows.items() if other != business for row in some]
-        for key, value in measure(train, test, show=not as_json).items():
+    for business in rows:
+        for key, value in measure(rows, strange, business, show=not asked.json).items():
             totals[key] = totals.get(key, 0) + int(value)
-    if as_json:
+    if asked.json:
         print(json.dumps(totals))
         return
-    every = [row for some in rows.values() for row in some]
+    every, others = told(rows, strange)
+    if asked.write:
+        (Path(selection.__file__).parent / selection.HEAD).write_bytes(fit_head(every).to_bytes())
     rank, about = list(RANK), [n for n in ABOUT if n != "bias"]
     weights = fit_rank(every, rank)
-    judge = fit_about(every, rank, weights, about)
+    judge = fit_about(every, others, rank, weights, about)
     print("leave one business out:", totals)
     print("RANK", {n: round(float(w), 3) for n, w in zip(rank, weights, strict=True)})
     print(

@@ -38,7 +38,8 @@ def test_an_agent_claims_answers_and_returns_a_conversation(browser: Staffed, de
     browser.sees("Yes, all stoneware is safe in the dishwasher.")
     browser.shot("inbox")
     browser.fill("Answer the customer…", "Half a sentence")
-    browser.until(lambda: desk.do(desk.office.store.for_tenant(KILN).work.draft("ari", f"reply:{id}")), "the draft is kept")
+    typed = {"text": "Half a sentence"}
+    browser.until(lambda: desk.do(desk.office.store.for_tenant(KILN).work.draft("ari", f"reply:{id}")) == typed, "all of the draft is kept")
     browser.driver.refresh()
     field = browser.until(lambda: browser.driver.find_elements(By.TAG_NAME, "textarea"), "the field is back")[0]
     browser.until(lambda: field.get_attribute("value") == "Half a sentence", "the draft is back")
@@ -170,7 +171,8 @@ def test_a_page_whose_browser_slept_comes_back_to_what_happened_meanwhile(browse
     browser.click("Claim")
     browser.sees("With ari")
     browser.fill("Answer the customer…", "Half of what I wanted to say")
-    browser.until(lambda: desk.do(desk.office.store.for_tenant(KILN).work.draft("ari", f"reply:{id}")), "the draft is kept")
+    typed = {"text": "Half a sentence"}
+    browser.until(lambda: desk.do(desk.office.store.for_tenant(KILN).work.draft("ari", f"reply:{id}")) == typed, "all of the draft is kept")
     browser.driver.set_network_conditions(offline=True, latency=0, download_throughput=0, upload_throughput=0)
     browser.driver.execute_script("window.socket?.disconnect()")
     desk.says(id, "Are you there?")

@@ -40,6 +40,7 @@ from frontdesk.domain.events import (
 )
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
 from frontdesk.knowledge.library import Library
+from frontdesk.tools.selection import described_by
 
 MOST_PARTS = 3
 """Questions of one message that are answered; more are rare and make a reply unreadable."""
@@ -190,9 +191,9 @@ class Desk:
         told: set[str] = set()
         beside: list[Part] = []
         waiting = list(parts)
-        unconnected = self._dynamic.unconnected(briefing, intent)
-        if unconnected is not None:
-            answers += [Answer(part=part, draft=unconnected) for part in parts]
+        plain = self._dynamic.unconnected(briefing, intent) or self._dynamic.still_foreign(briefing, conversation, message)
+        if plain is not None:
+            answers += [Answer(part=part, draft=plain) for part in parts]
             return
         while waiting:
             part = waiting.pop(0)
@@ -510,7 +511,8 @@ def _abroad(briefing: Briefing, message: str, intent: Intent) -> Intent:
 def _greeted(briefing: Briefing, message: str, intent: Intent) -> Intent:
     """A greeting for a few words that neither ask, nor count, nor name anything this tenant knows: a hello in another language."""
     words = guardrails.content_words(message)
-    strange = not any(briefing.lexicon.frequency.get(w) for w in words)
+    known = any(briefing.lexicon.frequency.get(w) for w in words)
+    strange = not known and not any(described_by(operation, words) for operation in briefing.catalog.usable)
     few = len(message.split()) <= 4 and "?" not in message and not any(c.isdigit() for c in message)
     unsure = intent.route not in (Route.HANDOFF, Route.SMALLTALK) and intent.name not in ("refuse/emergency", "refuse/injection")
     if briefing.phrases.is_greeting(message) or (words and strange and few and unsure and intent.confidence < SURE):

@@ -33,7 +33,7 @@ from frontdesk.desk.own import among_own, holds, words_of_result
 from frontdesk.desk.proposing import CERTAIN, LIVELY, SURE, built_in, names_another, proposed, wants_translation
 from frontdesk.desk.subjects import other_subject
 from frontdesk.desk.understanding import Part
-from frontdesk.desk.wishes import asks, is_order
+from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order
 from frontdesk.domain.conversation import Conversation, Pending, Route, Speaker
 from frontdesk.domain.events import Event, SlotRequested
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
@@ -79,6 +79,14 @@ class Dynamic:
         if not intent.name.startswith("dynamic/") or briefing.catalog.usable or intent.confidence <= 0.6 or intent.covered >= 0.4:
             return None
         return plain_draft(briefing.phrases.say("not_connected"), Route.DYNAMIC, confidence=intent.confidence)
+
+    def still_foreign(self, briefing: Briefing, conversation: Conversation, message: str) -> Draft | None:
+        """A yes to what was refused because it is somebody else's matter is refused once more, whatever "it" might mean."""
+        spoken = [u.text for u in conversation.utterances if u.speaker is Speaker.DESK]
+        said = briefing.phrases.say("other_person")
+        if not spoken or said not in spoken[-1] or not agrees_to_nothing(message):
+            return None
+        return plain_draft(said, Route.REFUSE, confidence=0.9)
 
     async def serves(self, briefing: Briefing, message: str) -> bool:
         """Whether a message is surely about an operation. Raises ModelUnavailable."""

@@ -34,6 +34,8 @@ SLIGHT = 0.1
 """Lead by which the operation of an earlier turn wins over one that the words alone suggest."""
 LIVELY = 0.42
 """Score from which a message counts as being about an operation."""
+ORDERED = 0.3
+"""The same for an order that says in its own verb what the operation does: before anything is done, the customer is asked."""
 MOST_DOING = 4
 """So far down the ranks an operation is looked for that does what an order says in its own verb."""
 CLEARLY = 0.2
@@ -108,13 +110,17 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         likely[said] = found.score if found is not None else 0.0
         if found is not None and (best is None or found.score > best.score or (best.operation.identifies and found.score >= POSSIBLE)):
             best, focus = found, said if said != text else ""
-    if best is None or best.score < POSSIBLE:
+    if best is None or best.score < (POSSIBLE if turn.conversation.pending is None else POSSIBLE - SETTLED):
         return None
     known = _from_earlier(turn, best.operation, part.text)
     pending = turn.conversation.pending
     at_hand = pending is not None and bool(best.operation.required) and not missing(best.operation, known)
     score = min(SURE, best.score + SETTLED) if at_hand else best.score
-    score = max(score, CERTAIN) if best.operation.writes and score >= LIVELY else score  # an order is no question for documents
+    if score < POSSIBLE:
+        return None
+    ordered = orders and best.features.get("own_verb", 0.0) > 0
+    # An order is no question for documents.
+    score = max(score, CERTAIN) if best.operation.writes and score >= (ORDERED if ordered else LIVELY) else score
     if part.follow_up and not _was_live(turn.conversation):
         score *= LEANING
     rest = _rest(text, focus) if focus else _beside(text, likely, best.score)

@@ -6,13 +6,16 @@ as "can I cancel?" or "what would returning it bring me?".
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
+from functools import lru_cache
+from importlib import resources
 from itertools import pairwise
 from typing import Any
 
@@ -32,6 +35,8 @@ CLEAR = 0.3
 MOST_FIELDS = 8
 """Fields of an answer that describe an operation by a line each."""
 DEEPEST = 4
+HEAD = "selection_head.npz"
+"""What tells questions about how things stand now from questions about rules, by their meaning alone; `bench.tools_selection` makes it."""
 
 
 class Mood(StrEnum):
@@ -63,6 +68,7 @@ class Selector:
     def __init__(self, operations: Sequence[Operation], embedder: Embedder) -> None:
         self._operations = tuple(operations)
         self._embedder = embedder
+        self._head = _head() if _head().fits(embedder) else None
         self._lines: list[Vectors] = []
         self._stems = [_stems_of(o) for o in self._operations]
         seen = Counter(s for stems in self._stems for s in stems)
@@ -106,11 +112,13 @@ class Selector:
         nearest = [float(np.sort(rows @ vector)[-1]) if len(rows) else 0.0 for rows in self._lines]
         middle = [float(np.sort(rows @ vector)[-3:].mean()) if len(rows) else 0.0 for rows in self._lines]
         shared = [self._shared(said, stems) for stems in self._stems]
-        out = []
+        standing = self._head.value(vector) if self._head is not None else 0.0
+        general, out = _generality(message), []
         for index, operation in enumerate(self._operations):
             others = [n for i, n in enumerate(nearest) if i != index] or [0.0]
             rivals = [s for i, s in enumerate(shared) if i != index] or [0.0]
             values, codes, spans = _values(operation, message, today)
+            told = _explained(message, self._stems[index], spans)
             out.append(
                 {
                     "nearest": nearest[index],
@@ -120,10 +128,12 @@ class Selector:
                     "word_lead": max(-0.5, min(0.5, shared[index] - max(rivals))),
                     "values": values,
                     "codes": codes,
-                    **_explained(message, self._stems[index], spans),
+                    **told,
                     "open": min(3, sum(1 for _ in operation.required) * (1 - values)) / 3,
-                    **_generality(message),
-                    "personal": float(operation.needs_customer and bool(_PERSONAL.search(message.lower()))),
+                    **general,
+                    "short": general["short"] * (1 - told["explained"]),  # "points balance?" says little, but all of it is meant
+                    **_ownership(operation, message, mine=general["mine"] > 0),
+                    "standing": standing,
                     **_mood_features(operation, mood, message, deeds),
                 }
             )
@@ -136,18 +146,54 @@ class Selector:
 
 
 RANK: Mapping[str, float] = {
-    "nearest": 1.142, "middle": 1.061, "lead": 1.473, "words": 1.325, "word_lead": 1.617, "values": 1.474, "codes": 0.565,
-    "personal": 0.764, "order_write": 0.579, "order_read": -0.579, "wonder_write": -0.25, "wonder_read": 0.25, "ask_write": -0.89,
-    "own_verb": 1.114, "other_verb": -0.134,
+    "nearest": 1.273, "middle": 1.194, "lead": 1.731, "words": 1.25, "word_lead": 1.529, "values": 1.419, "codes": 0.646,
+    "personal": 0.902, "order_write": 0.541, "order_read": -0.541, "wonder_write": -0.23, "wonder_read": 0.23, "ask_write": -0.836,
+    "own_verb": 1.058, "other_verb": -0.041,
 }  # fmt: skip
 """Which operation, given that it is one. Fitted by `python -m bench.tools_selection`."""
 ABOUT: Mapping[str, float] = {
-    "bias": -2.465, "nearest": 1.881, "middle": 1.546, "lead": 0.312, "words": 0.056, "word_lead": 0.378, "values": 1.067, "codes": 1.442,
-    "defines": -1.592, "live": 1.565, "mine": 0.531, "short": -1.162, "personal": 1.45, "order_write": 2.109, "order_read": 0.366,
-    "wonder_write": -1.482, "wonder_read": -0.803, "ask_write": -0.01, "own_verb": 0.538, "other_verb": -0.179, "gap": 0.165,
-    "explained": 1.403, "left": -4.035, "open": -0.851, "rule": -1.856, "long": -0.615,
+    "bias": -3.415, "nearest": 2.875, "middle": 3.008, "lead": -0.069, "words": 0.383, "word_lead": 1.117, "values": 1.2, "codes": 1.935,
+    "defines": -0.966, "live": 0.365, "mine": 0.168, "short": -0.832, "personal": 0.578, "order_write": 0.935, "order_read": -1.583,
+    "wonder_write": -1.624, "wonder_read": -0.662, "ask_write": 0.342, "own_verb": 0.56, "other_verb": -0.476, "gap": -0.066,
+    "explained": 0.887, "left": -2.891, "open": -1.044, "rule": -1.635, "long": 1.182, "owned": 0.011, "acts": -0.347,
+    "owned_unsaid": -0.567, "standing": 0.44,
 }  # fmt: skip
 """Whether a message is about its best operation at all. Fitted by the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How much a message sounds like one about how things stand now. Made for one embedder: with another it says nothing."""
+
+    direction: Vectors
+    bias: float
+    embedder: str
+
+    def fits(self, embedder: Embedder) -> bool:
+        """Whether the head was made for this embedder's vectors."""
+        return self.embedder in embedder.name.casefold() and embedder.dimensions == len(self.direction)
+
+    def value(self, vector: Any) -> float:
+        """Log-odds, held within [-4, 4]. `vector`: (dimensions,), unit length."""
+        return max(-4.0, min(4.0, float(self.direction @ vector) + self.bias))
+
+    def to_bytes(self) -> bytes:
+        """The head as an npz archive."""
+        out = io.BytesIO()
+        np.savez_compressed(
+            out,
+            allow_pickle=False,
+            direction=self.direction.astype(np.float16),
+            bias=np.float32(self.bias),
+            embedder=np.array(self.embedder),
+        )
+        return out.getvalue()
+
+
+@lru_cache(maxsize=1)
+def _head() -> Head:
+    with np.load(io.BytesIO((resources.files(__package__) / HEAD).read_bytes()), allow_pickle=False) as kept:
+        return Head(direction=kept["direction"].astype(np.float32), bias=float(kept["bias"]), embedder=str(kept["embedder"]))
 
 
 def _weighted(weights: Mapping[str, float], features: Mapping[str, float]) -> float:
@@ -214,7 +260,7 @@ _LIVE = re.compile(
 
 
 _RULE = re.compile(
-    r"\b(?:if i|if you|if my|if it|if we|can i|can we|could i|can my|can you|may i|may we|must i|should i|do i (?:have to|need|get|pay)|am i allowed|allowed|"
+    r"\b(?:if i|if you|if my|if it|if we|can i|can we|could i|can my|can you (?!please|just|kindly|calculate|work out|tell|show|check|see|look|find|give|get|send|put|note|log|ping)|may i|may we|must i|should i|do i (?:have to|need|get|pay)|am i allowed|allowed|"
     r"is it (?:ok|possible|too late)|what (?:does|do|will|would) .{1,40}(?:cover|include|entitle|mean)|possible|ok to|what happens|how (?:do|can|long|early|late|far|often|soon|big|heavy|old) |how many \w+ (?:may|can)|"
     r"do you (?:charge|pay|take|do|offer|cover|allow)|does it|would (?:it|they|i (?:need|have to|lose))|will (?:i|you|they|it)|what do i|who (?:can|may|has)|fee|charge|rule|"
     r"discount|compensation|deadline|in advance|before i|after i|once i|whats the (?:deal|point))\b"
@@ -231,6 +277,18 @@ def _generality(message: str) -> dict[str, float]:
         "short": float(len(said.split()) <= 2),
         "rule": float(_RULE.search(said) is not None),
         "long": min(1.0, math.log(1 + len(said.split())) / 4),
+    }
+
+
+def _ownership(operation: Operation, message: str, *, mine: bool) -> dict[str, float]:
+    """Whether an operation is about the customer's own records or changes something, and whether the message speaks of its author at all."""
+    own = operation.needs_customer
+    personal = own and bool(_PERSONAL.search(message.lower()))
+    return {
+        "personal": float(personal),
+        "owned": float(own),
+        "acts": float(operation.writes),
+        "owned_unsaid": float(own and not mine and not personal),
     }
 
 
@@ -305,6 +363,13 @@ def _as_said(operation: Operation) -> list[str]:
     return [f"what is {whose} {own}?", f"tell me {whose} {own}"]
 
 
+def described_by(operation: Operation, said: Iterable[str]) -> bool:
+    """Whether one of these words describes the operation."""
+    stems = _stems_of(operation)
+    return any(_meant(word) in stems for word in said)
+
+
+@once
 def _stems_of(operation: Operation) -> frozenset[str]:
     parts = [operation.summary, operation.description, words_of(operation.name), *(_argument_words(a) for a in operation.askable)]
     parts += _fields_of(operation)
@@ -346,7 +411,10 @@ def _explained(message: str, stems: frozenset[str], spans: Sequence[tuple[int, i
             continue
         known = _meant(match[0]) in stems or any(a < match.end() and match.start() < b for a, b in spans)
         told, left = told + known, left + (not known)
-    return {"explained": told / (told + left) if told + left else 0.0, "left": min(10, left) / 10}
+    return {
+        "explained": told / (told + left) if told + left else 0.0,
+        "left": min(10, left) / 10,
+    }
 
 
 def _values(operation: Operation, message: str, today: date) -> tuple[float, float, list[tuple[int, int]]]:
