@@ -56,6 +56,7 @@ FILES = {
     "py.typed": "tells type checkers that this package is typed",
     "analytics/assist.yaml": "ways to answer an objection, questions to go on with, advice on wording",
     "analytics/sentiment_head.npz": "the trained head that hears how an utterance sounds; says inside how it was made",
+    "tools/selection_head.npz": "whether a message sounds like one about live data; remade by `python -m bench.tools_selection --write`",
     "analytics/sentiment_set.yaml": "utterances as support conversations have them, by how they sound",
     "analytics/words.yaml": "what customers and agents say in so many words: solved, a promise, an apology",
     "desk/reading_encoder.safetensors": "the trained encoder that reads a question and a candidate together",
