@@ -1,6 +1,6 @@
 """Rehearsals: a thousand scripted conversations, the embedded model wording customers beside the article's way, and memory over 10,000.
 
-    python -m bench.rehearsal [--conversations 1000] [--phrased 24] [--article 4] [--stored 10000] [--only scripted,phrased,article,stored]
+    python -m bench.rehearsal [--conversations 1000] [--phrased 48] [--article 4] [--stored 10000] [--only scripted,phrased,article,stored]
 
 Bars: 1,000 conversations with scripted models all end with a reason, none stuck, no self-reply, no cross-talk of mood or product, at 300
 messages a second or more, word for word the same with the same seed; slot values intact in every line, simulator faults at most 1 %. Every
@@ -41,6 +41,8 @@ from frontdesk.stage import Stage
 from frontdesk.store.store import Store
 
 TENANT = TenantId("acme-electronics")
+IN_FLIGHT = 24
+"""As `rehearse run` has them."""
 SAMPLING = {"max_tokens": 250, "temperature": 0.7, "top_p": 0.95, "top_k": 150, "repeat_penalty": 1.2}
 """The article's template samples so."""
 WORKLOAD: list[dict[str, Any]] = [
@@ -184,9 +186,9 @@ async def phrased(settings: Settings, count: int, article: int) -> bool:
         from frontdesk.rehearsal.speakers import DeskInProcess
 
         agent = DeskInProcess(desk.front_office, TENANT)
-        fleet, beside_desk = await run(desk.store, agenda, agent, ModelPhraser(model), count=count, in_flight=12)
+        fleet, beside_desk = await run(desk.store, agenda, agent, ModelPhraser(model), count=count, in_flight=IN_FLIGHT)
         ours = (await tally(agenda, fleet.talks())).summary()
-        fleet, alone = await run(desk.store, agenda, ScriptedAgent(answer), ModelPhraser(model), count=count, in_flight=12)
+        fleet, alone = await run(desk.store, agenda, ScriptedAgent(answer), ModelPhraser(model), count=count, in_flight=IN_FLIGHT)
         quick = (await tally(agenda, fleet.talks())).summary()
         theirs, took = await _article(script, model, article)
     rows = [
@@ -263,7 +265,7 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the parts that were asked for; 1 when something that must hold does not."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--conversations", type=int, default=1000)
-    parser.add_argument("--phrased", type=int, default=24)
+    parser.add_argument("--phrased", type=int, default=48)
     parser.add_argument("--article", type=int, default=3)
     parser.add_argument("--stored", type=int, default=10_000)
     parser.add_argument("--only", default="scripted,stored,phrased")
@@ -272,7 +274,7 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     wanted, held = set(given.only.split(",")), []
     with tempfile.TemporaryDirectory(prefix="frontdesk-rehearsal-", ignore_cleanup_errors=True) as folder:
-        settings = load({"tenants": given.tenants, "data": given.data or Path(folder) / "data"})
+        settings = load({"tenants": given.tenants, "data": given.data or Path(folder) / "data"}).alone()
         if wanted & {"scripted", "stored"}:
             store = await Store.open(settings)
             try:

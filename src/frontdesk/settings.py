@@ -106,6 +106,10 @@ class Settings:
         """Threads that model code may use; one core is left to the rest."""
         return self.threads or max(1, (os.cpu_count() or 2) - 1)
 
+    def alone(self) -> Settings:
+        """The same for a program that serves nobody meanwhile, as a rehearsal does: every core computes, unless a number was set."""
+        return dataclasses.replace(self, threads=self.threads or os.cpu_count() or 1)
+
 
 def load(overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment, with `overrides` (options given on the command line; None = not given) on top.

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -67,6 +67,8 @@ class Office:
     front_office: FrontOffice
     eraser: Eraser
     local_model: LocalModel | None = None
+    translators: Callable[[str], LanguageModel | None] = lambda _: None
+    """The model of that name that translates, where there is one."""
     reports: dict[TenantId, SyncReport] = field(default_factory=dict)
     problems: dict[TenantId, str] = field(default_factory=dict)
     passing: bool = False
@@ -96,6 +98,11 @@ class Office:
                 self.problems[tenant.id] = "a fault while its material was read: see the log"
                 log.exception("%s could not be made ready", tenant.id)
         return bool(self.problems)
+
+    def translator(self, tenant: Tenant) -> LanguageModel | None:
+        """The model that translates for a tenant's staff; None where its file names none, or where no model server is set."""
+        wanted = str(tenant.models.get("translate", ""))
+        return self.translators(wanted) if wanted else None
 
     async def open_demo(self) -> None:
         """Makes a widget key for each tenant, for the chat page of a local demonstration."""
@@ -183,6 +190,7 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
             front_office=front_office,
             eraser=eraser_of(settings),
             local_model=local,
+            translators=translator,
         )
 
 

@@ -1,5 +1,7 @@
 """The console in a browser: sign in, work the inbox, edit what the desk knows, read why it answered."""
 
+from dataclasses import replace
+
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -9,6 +11,8 @@ from tests.console.conftest import KILN, Consoled, Staffed
 from frontdesk.domain.conversation import Owner
 from frontdesk.domain.events import AgentReplied, OwnerChanged
 from frontdesk.errors import Conflict
+from frontdesk.models.protocols import ChatRequest
+from frontdesk.models.scripted import ScriptedModel
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 QUESTION = "How long does firing a special order take?"
@@ -50,6 +54,26 @@ def test_an_agent_claims_answers_and_returns_a_conversation(browser: Staffed, de
     browser.click("Return to the desk")
     browser.sees("With the desk")
     assert [e.owner for e in desk.said(id) if isinstance(e, OwnerChanged)] == ["agent", "desk"]
+
+
+def test_what_was_said_is_shown_in_another_language_unless_a_number_would_change(browser: Staffed, desk: Consoled):
+    def translate(request: ChatRequest) -> str:
+        asked = str(request.messages[-1]["content"])
+        return "Man glasiert sie zweimal." if "6" in asked else "Das haben wir gelesen."
+
+    id = desk.waiting("Do you repair broken handles?")
+    kiln = desk.office.tenants[KILN]
+    desk.office.tenants[KILN] = replace(kiln, models={"translate": "any"})
+    desk.office.translators = lambda _: ScriptedModel(translate)
+    try:
+        browser.sign_in("ari")
+        browser.visit(f"conversations/{id}")
+        browser.click("Translate")
+        browser.sees("Das haben wir gelesen.")
+        browser.sees("there is no translation of this that keeps its numbers")
+    finally:
+        desk.office.tenants[KILN] = kiln
+        desk.office.translators = lambda _: None
 
 
 def test_who_claims_second_is_told_who_was_first(browser: Staffed, desk: Consoled):

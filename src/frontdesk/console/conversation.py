@@ -16,17 +16,23 @@ from frontdesk.console import charts
 from frontdesk.console.frame import card, content, empty, link, markup, page, rows_html
 from frontdesk.console.telling import OWNERS, ROUTES, SILENT, ago, face, needed, place, short, steps
 from frontdesk.console.visiting import Visit, lead_to
+from frontdesk.desk import languages
 from frontdesk.domain.conversation import ConversationId, Owner, Route
 from frontdesk.domain.events import AgentReplied, HandedOff, MessageReceived, OwnerChanged, Recorded, ReplySent, TurnFailed
 from frontdesk.domain.knowledge import PassageId
 from frontdesk.domain.staff import Right
 from frontdesk.domain.tenancy import CustomerId
+from frontdesk.errors import BadInput
+from frontdesk.models.protocols import LanguageModel
 from frontdesk.store.conversations import ConversationSummary
 from frontdesk.store.ledger import ToneRow
+from frontdesk.tools.builtin import translated
 
 WINDOW = 400
 """Events of a conversation that one page shows; longer ones are leafed through."""
 SIZES = (50, 200, 1000)
+TRANSLATED = 40
+"""Latest utterances that are translated at once."""
 LISTED = 8
 """Conversations of one customer, and promises to them, that are listed."""
 _SAID = (MessageReceived, ReplySent, AgentReplied, TurnFailed, OwnerChanged, HandedOff)
@@ -134,6 +140,7 @@ async def conversation(visit: Visit, conversation: str) -> None:
             _leafing(visit, id, after, last, len(events))
         with ui.element("div").classes("aside"):
             _summary(visit, id, inside)
+            _translation(visit, events)
             await _customer(visit, id, known.customer)
             _score(visit, id, inside)
 
@@ -241,6 +248,37 @@ def _summary(visit: Visit, id: ConversationId, inside: Inside) -> None:
                 options = charts.curves({"Tone": points}, x="message")
                 options["yAxis"] |= {"min": -1, "max": 1}
                 ui.echart(options).classes("chart-small")
+
+
+def _translation(visit: Visit, events: Sequence[Recorded]) -> None:
+    """What was said, in the language of the tenant's staff, at the press of a button: a model may be slow, and costs."""
+    model = visit.office.translator(visit.tenant)
+    said = [r.event for r in events if isinstance(r.event, (MessageReceived, ReplySent, AgentReplied))][-TRANSLATED:]
+    if model is None or not said:
+        return
+    own = visit.tenant.languages[0]
+    language = languages.named([own], "en")
+
+    async def show() -> None:
+        button.disable()
+        rows = [f"<li><b>{who}</b> {escape(text)}</li>" for who, text in [await _in_own(model, event, language) for event in said]]
+        with box:
+            markup(f'<ol lang="{escape(own)}">{"".join(rows)}</ol>', "summary")
+        button.delete()
+
+    with card(
+        "Translation", f"By the model that `models: translate` names, into {language}. No translation is sent to the customer."
+    ) as box:
+        button = ui.button("Translate", icon="translate", on_click=visit.doing(show)).props("flat no-caps dense")
+
+
+async def _in_own(model: LanguageModel, event: Any, language: str) -> tuple[str, str]:
+    """Who spoke and what it means; a text whose numbers the model would change stays untranslated, and says so."""
+    who, text, _ = _voice(event)
+    try:
+        return who.capitalize(), await translated(model, text, language)
+    except BadInput as problem:
+        return who.capitalize(), f"({problem}) {text}"
 
 
 async def _customer(visit: Visit, id: ConversationId, customer: CustomerId | None) -> None:

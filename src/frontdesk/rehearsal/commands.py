@@ -157,7 +157,7 @@ class _Commands:
         )
         if url and not key:
             raise BadInput("--url needs --key: make one with `frontdesk keys create TENANT`")
-        settings = configuration.load({"tenants": tenants, "data": data})
+        settings = configuration.load({"tenants": tenants, "data": data}).alone()
         from frontdesk.rehearsal.running import rehearse
 
         def report(found: Any) -> Coroutine[Any, Any, Sequence[str]]:

@@ -54,7 +54,8 @@ def builtin_operations(
     if translator is not None:
 
         async def put(arguments: Mapping[str, Any]) -> Any:
-            return await _translated(translator, str(arguments["text"]), str(arguments["language"]))
+            language = str(arguments["language"])
+            return {"language": language, "translation": await translated(translator, str(arguments["text"]), language)}
 
         found.append(_TRANSLATE_AS(put))
     return tuple(found)
@@ -106,8 +107,8 @@ def _open_on(day: date, hours: str) -> Mapping[str, Any]:
     return {"date": day.isoformat(), "weekday": f"{day:%A}", "open": bool(spans), "hours": " and ".join(said)}
 
 
-async def _translated(model: LanguageModel, text: str, language: str) -> Mapping[str, Any]:
-    """The text in another language. A translation that changes a number is none."""
+async def translated(model: LanguageModel, text: str, language: str) -> str:
+    """The text in another language. Raises BadInput where the model is away or changes a number: such a translation is none."""
     asked = f"Translate into {language}. Answer with the translation only.\n\n{neutralise(text)}"
     try:
         found = (await complete(model, ChatRequest(messages=[{"role": "user", "content": asked}], max_tokens=600))).strip()
@@ -115,7 +116,7 @@ async def _translated(model: LanguageModel, text: str, language: str) -> Mapping
         raise BadInput("the translation is not available at the moment") from None
     if not found or sorted(re.findall(r"\d+", found)) != sorted(re.findall(r"\d+", text)):
         raise BadInput("there is no translation of this that keeps its numbers")
-    return {"language": language, "translation": neutralise(found)}
+    return neutralise(found)
 
 
 def _day(raw: Any, otherwise: date) -> date:
