@@ -61,7 +61,7 @@ def test_what_was_said_is_shown_in_another_language_unless_a_number_would_change
         asked = str(request.messages[-1]["content"])
         return "Man glasiert sie zweimal." if "6" in asked else "Das haben wir gelesen."
 
-    id = desk.waiting("Do you repair broken handles?")
+    _, id = desk.ask("Do you repair broken handles?")
     kiln = desk.office.tenants[KILN]
     desk.office.tenants[KILN] = replace(kiln, models={"translate": "any"})
     desk.office.translators = lambda _: ScriptedModel(translate)
@@ -195,7 +195,7 @@ def test_a_page_whose_browser_slept_comes_back_to_what_happened_meanwhile(browse
     browser.click("Claim")
     browser.sees("With ari")
     browser.fill("Answer the customer…", "Half of what I wanted to say")
-    typed = {"text": "Half a sentence"}
+    typed = {"text": "Half of what I wanted to say"}
     browser.until(lambda: desk.do(desk.office.store.for_tenant(KILN).work.draft("ari", f"reply:{id}")) == typed, "all of the draft is kept")
     browser.driver.set_network_conditions(offline=True, latency=0, download_throughput=0, upload_throughput=0)
     browser.driver.execute_script("window.socket?.disconnect()")
