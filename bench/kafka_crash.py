@@ -1,6 +1,6 @@
 """Stream services on a real Kafka broker: messages a second, then `kill -9` of a service at random moments under load.
 
-    python -m bench.kafka_crash [--rounds 50] [--conversations 300] [--replicas 3] [--each 60] [--away 60] [--port 0]
+    python -m bench.kafka_crash [--rounds 50] [--conversations 1000] [--replicas 3] [--each 60] [--away 60] [--port 0]
 
 Bars: 150 messages a second with three replicas a side; over all rounds 0 conversations lost, 0 messages lost, 0 duplicates left after
 deduplication by id, every transcript equal to the one of a run in one process, and after each kill the last conversation ended within 15 s;
@@ -92,7 +92,7 @@ def main() -> int:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--rounds", type=int, default=50)
-    options.add_argument("--conversations", type=int, default=300)
+    options.add_argument("--conversations", type=int, default=1000)
     options.add_argument("--replicas", type=int, default=3)
     options.add_argument("--each", type=int, default=60)
     options.add_argument("--away", type=float, default=60.0)

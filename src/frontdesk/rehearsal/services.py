@@ -14,7 +14,6 @@ import shutil
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,13 +145,11 @@ def serve(broker: Broker, service: str, build: Callable[[Application], None], *,
     broker.prepare()
     broker.members(service)
     data.mkdir(parents=True, exist_ok=True)
-    # One name for as long as this process lives: after a broker was away the group takes a known member back without dealing out anew.
-    member = f"{service}-{uuid.uuid4().hex[:12]}"
     while True:
         # State on disk is a copy of the changelog; each replica has its own, for none may wait for another's lock.
         state = Path(tempfile.mkdtemp(prefix=f"{service}-", dir=data))
         try:
-            app = _application(broker, service, state, member)
+            app = _application(broker, service, state)
             build(app)
             app.run()
         except (KafkaException, QuixException) as why:
@@ -177,7 +174,7 @@ def _await(broker: Broker, seconds: float) -> None:
             return
 
 
-def _application(broker: Broker, service: str, state: Path, member: str) -> Application:
+def _application(broker: Broker, service: str, state: Path) -> Application:
     client = {"client.id": f"frontdesk-{service}", "reconnect.backoff.max.ms": RECONNECT_MS, **broker.extra}
     return Application(
         broker_address=broker.address,
@@ -190,7 +187,6 @@ def _application(broker: Broker, service: str, state: Path, member: str) -> Appl
         consumer_poll_timeout=0.1,
         broker_availability_timeout=0,
         consumer_extra_config={
-            "group.instance.id": member,
             "session.timeout.ms": SESSION_MS,
             "heartbeat.interval.ms": SESSION_MS // 4,
             "max.poll.interval.ms": POLL_MS,
