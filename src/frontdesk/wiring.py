@@ -67,8 +67,8 @@ class Office:
     front_office: FrontOffice
     eraser: Eraser
     local_model: LocalModel | None = None
-    translators: Callable[[str], LanguageModel | None] = lambda _: None
-    """The model of that name that translates, where there is one."""
+    translator: Callable[[Tenant], LanguageModel | None] = lambda _: None
+    """The model that translates for a tenant, where there is one."""
     reports: dict[TenantId, SyncReport] = field(default_factory=dict)
     problems: dict[TenantId, str] = field(default_factory=dict)
     passing: bool = False
@@ -98,11 +98,6 @@ class Office:
                 self.problems[tenant.id] = "a fault while its material was read: see the log"
                 log.exception("%s could not be made ready", tenant.id)
         return bool(self.problems)
-
-    def translator(self, tenant: Tenant) -> LanguageModel | None:
-        """The model that translates for a tenant's staff; None where its file names none, or where no model server is set."""
-        wanted = str(tenant.models.get("translate", ""))
-        return self.translators(wanted) if wanted else None
 
     async def open_demo(self) -> None:
         """Makes a widget key for each tenant, for the chat page of a local demonstration."""
@@ -190,7 +185,7 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
             front_office=front_office,
             eraser=eraser_of(settings),
             local_model=local,
-            translators=translator,
+            translator=translator,
         )
 
 
@@ -338,9 +333,10 @@ async def _tuned_models(
     return tuned
 
 
-def _translator(settings: Settings, stack: AsyncExitStack, made: dict[str, ChatClient], name: str) -> LanguageModel | None:
-    """The model of that name at the tenant's model server; None with the embedded model, which does not translate."""
-    if settings.llm_url in ("", NONE, SCRIPTED):
+def _translator(settings: Settings, stack: AsyncExitStack, made: dict[str, ChatClient], tenant: Tenant) -> LanguageModel | None:
+    """The model that a tenant's file names for translating; None where it names none, and with the embedded model, which does not translate."""
+    name = str(tenant.models.get("translate", ""))
+    if not name or settings.llm_url in ("", NONE, SCRIPTED):
         return None
     if name not in made:
         made[name] = _chat_client(replace(settings, llm_model=name), settings.llm_url, settings.llm_key)

@@ -1,7 +1,5 @@
 """The console in a browser: sign in, work the inbox, edit what the desk knows, read why it answered."""
 
-from dataclasses import replace
-
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -62,9 +60,7 @@ def test_what_was_said_is_shown_in_another_language_unless_a_number_would_change
         return "Man glasiert sie zweimal." if "6" in asked else "Das haben wir gelesen."
 
     _, id = desk.ask("Do you repair broken handles?")
-    kiln = desk.office.tenants[KILN]
-    desk.office.tenants[KILN] = replace(kiln, models={"translate": "any"})
-    desk.office.translators = lambda _: ScriptedModel(translate)
+    desk.office.translator = lambda _: ScriptedModel(translate)
     try:
         browser.sign_in("ari")
         browser.visit(f"conversations/{id}")
@@ -72,8 +68,7 @@ def test_what_was_said_is_shown_in_another_language_unless_a_number_would_change
         browser.sees("Das haben wir gelesen.")
         browser.sees("there is no translation of this that keeps its numbers")
     finally:
-        desk.office.tenants[KILN] = kiln
-        desk.office.translators = lambda _: None
+        desk.office.translator = lambda _: None
 
 
 def test_who_claims_second_is_told_who_was_first(browser: Staffed, desk: Consoled):

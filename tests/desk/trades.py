@@ -37,7 +37,7 @@ class Trade:
             setattr(self, name, value)
 
     def _answer(self, method: str, parts: list[str], arguments: dict[str, Any]) -> Answer:
-        raise NotImplementedError
+        raise NotImplementedError  # each trade answers for itself
 
 
 def _contracts() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Protocol
 
 from frontdesk.desk.briefing import Briefings
@@ -38,13 +38,11 @@ class Office(Protocol):
     @property
     def briefings(self) -> Briefings: ...
     @property
+    def translator(self) -> Callable[[Tenant], LanguageModel | None]: ...
+    @property
     def front_office(self) -> FrontOfficePort: ...
     @property
     def reports(self) -> MutableMapping[TenantId, Any]: ...
-    def translator(self, tenant: Tenant) -> LanguageModel | None:
-        """The model that translates for a tenant's staff, where there is one."""
-        ...
-
     async def readiness(self) -> Mapping[str, Any]:
         """See `server.office.Office`."""
         ...

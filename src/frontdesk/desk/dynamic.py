@@ -65,9 +65,9 @@ class Dynamic:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         model: LanguageModel | None = None,
         search: Search | None = None,
-        translator: Callable[[str], LanguageModel | None] = lambda _: None,
+        translator: Callable[[Tenant], LanguageModel | None] = lambda _: None,
     ) -> None:
-        """`search`: a tenant's knowledge, for models that propose; `translator`: the model of that name, where there is one."""
+        """`search`: a tenant's knowledge, for models that propose; `translator`: a tenant's model for translating, where there is one."""
         self._tools = Tools(store=store, embedder=embedder, http=http, clock=clock)
         self._model = model
         self._search = search
@@ -238,12 +238,11 @@ class Dynamic:
 
     def _built_in(self, tenant: Tenant) -> tuple[Operation, ...]:
         zone, search = ZoneInfo(tenant.timezone), self._search
-        wanted = str(tenant.models.get("translate", ""))
         return builtin_operations(
             now=lambda: self._tools.clock().astimezone(zone),
             hours=tenant.handoff.hours,
             search=None if search is None else partial(search, tenant.id),
-            translator=self._translator(wanted) if wanted else None,
+            translator=self._translator(tenant),
         )
 
     def _writer(self, tenant: Tenant) -> Writer | None:
