@@ -22,6 +22,8 @@ class Embeddings:
 
     busy: list[tuple[str, float, float]] = field(default_factory=list)
     """Each slow request: its text, when it began and when it ended."""
+    begun: list[str] = field(default_factory=list)
+    """The text of each slow request that has arrived."""
     hung_up: list[tuple[str, float]] = field(default_factory=list)
     """Slow requests whose client left before the answer, and when."""
 
@@ -66,6 +68,7 @@ class Embeddings:
     def wait(self, text: str, connection: socket.socket) -> bool:
         """False when the client left meanwhile."""
         began = time.monotonic()
+        self.begun.append(text)
         while time.monotonic() - began < SLOW_SECONDS:
             if select.select([connection], [], [], 0.02)[0] and not connection.recv(1, socket.MSG_PEEK):
                 self.hung_up.append((text, time.monotonic()))

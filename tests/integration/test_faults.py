@@ -8,7 +8,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,13 @@ def opened(server: Server, head: dict[str, str]) -> str:
     return str(server.http.post("/api/conversations", headers=head).json()["conversation_id"])
 
 
+def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits for a state of the other side; the assertion after it says what is missing when it never comes."""
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 def log(server: Server, head: dict[str, str], conversation: str, until: str, seconds: float = 60) -> list[dict[str, Any]]:
     """Events of a conversation until one of this kind came."""
     found: list[dict[str, Any]] = []
@@ -76,13 +83,11 @@ def test_a_client_that_leaves_ends_its_turn_and_the_models_work(slow: Server, he
     with slow.http.stream("POST", "/v1/chat/completions", json=chat(text, stream=True), headers=head) as response:
         conversation = response.headers["x-conversation-id"]
         next(sse(response))
-        time.sleep(0.3)
+        until(lambda: text in embeddings.begun)
     left = time.monotonic()
     events = log(slow, head, conversation, "turn_failed")
     assert events[-1]["kind"] == "turn_failed"
-    deadline = time.monotonic() + 5
-    while text not in dict(embeddings.hung_up) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: text in dict(embeddings.hung_up))
     assert dict(embeddings.hung_up)[text] - left < SLOW_SECONDS
 
 
