@@ -112,7 +112,9 @@ def demo(
     tenants: Tenants = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [FRONTDESK_HOST].")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on [FRONTDESK_PORT].")] = None,
-    scenes: Annotated[bool, typer.Option("--scenes", help="Also play the tenants' scenes with signed-in customers.")] = False,
+    scenes: Annotated[
+        bool, typer.Option(help="Play the tenants' scenes with signed-in customers: live data, elicitation, an act after a yes.")
+    ] = True,
 ) -> None:
     """Start the desk on example tenants, ask it three questions, and stay up with a chat page."""
     from frontdesk.serving import run_demo

@@ -35,6 +35,8 @@ FAQ = """
   answer: Renewing costs €0.50 for each week.
 - question: How many books may I borrow?
   answer: You may have 12 books at home at a time.
+- question: What do I do when I have lost my library card?
+  answer: Tell us at once; a new card costs €3.
 - question: How do I renew a loan?
   answer: Renew it here in the chat, at the desk, or by telephone before it is due.
 """
@@ -156,6 +158,33 @@ async def test_and_for_another_branch_asks_again_with_the_new_value(counter, api
     reply = await guest.say("and Old Town?")
     assert reply.tool_calls[0].arguments == {"branch": "Old Town"}
     assert "19" in reply.text
+
+
+@pytest.mark.parametrize(
+    ("between", "answer"),
+    [("whats the fee for renewing a loan", "0.50"), ("I lost my library card", "€3"), ("and how many books may I borrow?", "12 books")],
+)
+async def test_another_matter_in_between_is_answered_and_the_question_comes_back(counter, between, answer):
+    guest = counter()
+    assert (await guest.say("how full is it right now?")).route == "elicit"
+    reply = await guest.say(between)
+    assert answer in reply.text
+    assert "branch" in reply.text
+    assert (await guest.say("Hillside")).route == "dynamic"
+
+
+async def test_what_is_no_answer_and_no_matter_of_its_own_is_asked_again(counter, api):
+    guest = counter()
+    await guest.say("how full is it right now?")
+    reply = await guest.say("the purple elephant dances on tuesdays")
+    assert reply.route == "elicit"
+    assert "branch" in reply.text
+
+
+async def test_who_speaks_another_language_is_told_in_it_which_there_is(counter, api):
+    reply = await counter().say("¿Cuántos libros puedo llevarme?")
+    assert "inglés" in reply.text
+    assert not reply.citations
 
 
 async def test_a_rule_is_told_from_the_faq_without_a_call(counter, api):

@@ -62,6 +62,30 @@ def test_a_tenant_with_one_language_is_never_guessed_at():
     assert languages.spoken(tenant("en"), conversation(), "Wo ist mein Paket und wann kommt es an?") == "en"
 
 
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("¿Hablan español?", "es"),
+        ("Wann habt ihr geöffnet und was kostet das?", "de"),
+        ("Bonjour, combien coûte la livraison ?", "fr"),
+        ("Hoeveel kost het en wanneer kan ik langskomen?", "nl"),
+        ("Where is my order?", None),
+        ("do you sell café au lait", None),
+        ("Is the El Dorado open?", None),
+        ("el dorado", None),
+        ("4711", None),
+        ("ok", None),
+        ("hours?", None),
+    ],
+)
+def test_who_plainly_speaks_what_the_tenant_does_not_serve_is_recognised(text: str, language: str | None):
+    assert languages.unspoken(tenant("en"), text) == language
+
+
+def test_a_language_that_the_tenant_serves_is_not_strange():
+    assert languages.unspoken(tenant("en", "de"), "Wann habt ihr geöffnet und was kostet das?") is None
+
+
 def test_a_passage_is_in_the_language_of_its_folder_or_of_its_words():
     def passage(source: str, title: str, text: str) -> Passage:
         return Passage(id=PassageId("p"), document=DocumentId("d"), source=source, title=title, kind=PassageKind.PROSE, text=text)

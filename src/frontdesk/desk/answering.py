@@ -6,6 +6,7 @@ Nothing but a plain yes to exactly what was stated, in time, lets an operation a
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from frontdesk.desk.asking import ask, ask_consent, call, go_on
@@ -22,6 +23,9 @@ from frontdesk.domain.events import SlotRequested
 from frontdesk.tools.consent import Consent, consent, gives_up
 from frontdesk.tools.operation import Argument, Operation
 from frontdesk.tools.slots import kind_of
+
+OWN_MATTER = 2
+"""Words with a meaning from which a message that holds nothing of what was asked for may be about something else."""
 
 
 async def confirmed(turn: Matter, operation: Operation, pending: Pending, message: str) -> Attempt | None:
@@ -94,9 +98,10 @@ async def answered(turn: Matter, operation: Operation, pending: Pending, message
     argument = operation.argument(pending.slot)
     if argument is None:
         return None
-    return ask(
+    again = ask(
         turn, operation, argument, pending.arguments, words, choices=labels, tries=pending.tries + 1, lead=turn.say("not_understood")
     )
+    return replace(again, lost=len(content_words(message)) >= OWN_MATTER)
 
 
 async def _answered_list(

@@ -67,6 +67,8 @@ UNREADY = 0.65
 """How sure a tool must be where it would have to ask first and documents have an answer."""
 AT_HAND = 0.35
 """How sure a tool must be where it only has to read and no document has an answer."""
+LINES_OWN, LINES_LEAD = 0.3, 0.1
+"""How like its own sources a message must be to be a line's matter, and how much more so than any other line's."""
 RIVALRY = 0.6
 """By how much, in log-odds, live data is preferred to a document that answers about as well."""
 _HOW = re.compile(r"\bhow (?:much|many|long|far|often|soon|do|can)\b|\bwhat (?:is|are|do|does|can)\b", re.IGNORECASE)
@@ -108,23 +110,40 @@ class Desk:
 
         Raises StoreUnavailable and ModelUnavailable (embeddings). A language model that is down is no error: the desk quotes.
         """
-        language = languages.spoken(tenant, conversation, message)
+        strange = languages.unspoken(tenant, message) if conversation.pending is None else None  # a name or an address may be the answer
+        language = strange or languages.spoken(tenant, conversation, message)
         briefing = (await self._briefings.of(tenant)).speaking(language)
-        async with aclosing(self._turn(briefing, caller, conversation, message)) as events:
+        turn = self._turn(briefing, caller, conversation, message) if strange is None else self._strange(briefing, conversation, message)
+        async with aclosing(turn) as events:
             async for event in events:
                 yield replace(event, language=language) if isinstance(event, ReplySent) else event
+
+    async def _strange(self, briefing: Briefing, conversation: Conversation, message: str) -> AsyncGenerator[Event]:
+        """The events of a turn whose message is in a language that the tenant does not serve: a human or the emergency services where it
+        asks for them, else which languages there are."""
+        intent = _as_said(briefing, message, await briefing.recognizer.read(message, self._reader.embedder))
+        urgent = intent.route is Route.HANDOFF or intent.name in ("refuse/emergency", FORGED)
+        if not urgent:
+            intent = replace(intent, route=Route.REFUSE, name="refuse/language", confidence=1.0)
+        yield IntentRecognized(route=intent.route, name=intent.name, confidence=intent.confidence, scores=_top(intent))
+        if urgent:
+            async for event in self._pass_on(briefing, conversation, message, intent):
+                yield event
+            return
+        said = briefing.phrases.say("only_speaks", languages=languages.named(briefing.tenant.languages, briefing.language))
+        async for event in _say(_plain(Route.REFUSE, said, confidence=1.0)):
+            yield event
 
     async def _turn(self, briefing: Briefing, caller: Caller, conversation: Conversation, message: str) -> AsyncGenerator[Event]:
         """The events of one turn in the customer's language."""
         intent = _as_said(briefing, message, await briefing.recognizer.read(message, self._reader.embedder))
         yield IntentRecognized(route=intent.route, name=intent.name, confidence=intent.confidence, scores=_top(intent))
 
-        if conversation.pending is not None:
-            taken = await self._dynamic.resume(briefing, caller, conversation, message, intent)
-            if taken is not None:
-                async for event in _carried(briefing, taken):
-                    yield event
-                return
+        taken = await self._dynamic.resume(briefing, caller, conversation, message, intent) if conversation.pending is not None else None
+        if taken is not None and not taken.lost:
+            async for event in _carried(briefing, taken):
+                yield event
+            return
         with Lookup(self._reader, self._library) as lookup:
             decided = intent.name in ("refuse/emergency", FORGED) or _insists(conversation, message, intent)
             if decided or await self._needs_human(briefing, lookup, message, intent):
@@ -137,6 +156,14 @@ class Desk:
             async for event in self._answer_parts(briefing, lookup, caller, conversation, message, intent, answers):
                 asked = asked or isinstance(event, SlotRequested)
                 yield event
+        if taken is not None and not asked and not self._settled(answers):
+            async for event in _carried(briefing, taken):
+                yield event
+            return
+        line = await self._line(briefing, message) if not any(a.draft for a in answers) else None
+        if line is not None:
+            said = briefing.phrases.say("other_line", line=line.tenant.name) + line.phrases.team()
+            answers = [Answer(part=Part(text=message, readings=(message,)), draft=_plain(Route.REFUSE, said, confidence=0.6))]
         draft, gaps = _compose(briefing, conversation, intent, answers)
         for gap in gaps:
             yield gap
@@ -233,6 +260,19 @@ class Desk:
             yield event
         if held is not None:
             answers.append(Answer(part=part, draft=held.draft))
+
+    async def _line(self, briefing: Briefing, message: str) -> Briefing | None:
+        """The line behind a front door whose matter a message is that nothing answers; None when it is none's, or several's."""
+        lines = [await self._briefings.of(self._tenants[t]) for t in briefing.tenant.lines if t in self._tenants]
+        covered = [((await line.recognizer.read(message, self._reader.embedder)).covered, line) for line in lines]
+        covered.sort(key=lambda pair: -pair[0])
+        if not covered or covered[0][0] < LINES_OWN or (len(covered) > 1 and covered[0][0] - covered[1][0] < LINES_LEAD):
+            return None
+        return covered[0][1]
+
+    def _settled(self, answers: Sequence[Answer]) -> bool:
+        """Whether live data or the sources surely answer something of a message."""
+        return any(a.draft is not None and (a.nearest is None or a.nearest.probability >= self._reader.answerable) for a in answers)
 
     def _answers(self, read: Sequence[Answer]) -> bool:
         """Whether the sources answer a part, and not only perhaps."""

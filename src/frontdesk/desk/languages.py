@@ -1,4 +1,5 @@
-"""Which of the tenant's languages a customer speaks, and which a passage is written in. A tenant with one language is never guessed at.
+"""Which of the tenant's languages a customer speaks, and which a passage is written in. A tenant with one language is never guessed at:
+who plainly speaks another that is known here is told, in it, which languages there are.
 
 Common words decide first, since a statistical model errs on short messages and on names; it decides where there are enough words and it is
 sure. What remains open is the language of the customer's earlier messages, then the tenant's first. See `prompts/languages.yaml`.
@@ -23,9 +24,17 @@ ENOUGH_WORDS, MANY_WORDS = 4, 8
 """Words from which the model's guess counts, and from which it comes before common words."""
 SURE = 0.97
 """Its least probability then."""
+PLAINLY = 2.0
+"""Common words that show a language which the tenant does not list."""
+OUTNUMBERED = 4
+"""So many of them for each common word of the tenant's own languages."""
 EARLIER = 6
 """Messages before that are looked at."""
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
+_ENGLISH = frozenset(
+    "a an of in on it as be he she they me us our us so up out off by am i'd i'll got get gets one any all too very just".split()
+)
+"""Common English words besides those that tell English from its neighbours."""
 _MARKS = {"de": "äöüß", "fr": "çèêëàùœæîôû", "es": "ñ¿¡áíóú", "nl": ""}
 """Letters and signs that, of the languages known here, belong to few."""
 
@@ -46,6 +55,23 @@ def spoken(tenant: Tenant, conversation: Conversation, message: str) -> str:
         said = [u.text for u in conversation.utterances if u.speaker is Speaker.CUSTOMER][-EARLIER:]
         found = next((f for f in (recognised(text, tenant.languages) for text in reversed(said)) if f is not None), None)
     return found or tenant.languages[0]
+
+
+def unspoken(tenant: Tenant, message: str) -> str | None:
+    """The language, known here and none of the tenant's, that a message is plainly in; None when there is any doubt.
+
+    Only common words and signs are looked at; those of the tenant's own languages are doubt.
+    """
+    text = message[:600].lower()
+    words = [w.replace("’", "'") for w in _WORD.findall(text)]
+    own = {primary(code) for code in tenant.languages}
+    ours = frozenset[str]().union(*(known()[code]["words"] for code in own & known().keys()), _ENGLISH if ENGLISH in own else ())
+    doubt = sum(w in ours for w in words) * OUTNUMBERED
+    counted = {code: _shown(text, words, code) for code in sorted(known().keys() - own)}
+    best = max(counted.values(), default=0.0)
+    found = [code for code, count in counted.items() if count == best]
+    plain = best >= max(PLAINLY, doubt) or (best and not doubt and set("¿¡") & set(text))
+    return found[0] if plain and len(found) == 1 else None
 
 
 def written(passage: Passage, languages: Sequence[str]) -> str:

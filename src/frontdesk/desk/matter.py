@@ -66,6 +66,8 @@ class Attempt:
     events: tuple[Event, ...] = ()
     value: str = ""
     """What the call returned, as the platform rendered it; empty when nothing was called, or in vain."""
+    lost: bool = False
+    """The message gave nothing of what was asked for: it may be about something else."""
 
     @property
     def asks(self) -> bool:

@@ -226,7 +226,9 @@ def _last_read(turn: Matter) -> tuple[ToolCall, Operation, bool] | None:
     recent = bool(spoken) and any(u.route in (Route.DYNAMIC, None) for u in spoken[-2:])
     for call in reversed(turn.conversation.calls):
         operation = turn.box.catalog.get(call.name)
-        if operation is not None and not operation.writes and call.name != turn.briefing.tenant.profile.get("operation"):
+        if operation is None or operation.run is not None:
+            continue  # what is worked out from an answer follows from that answer
+        if not operation.writes and call.name != turn.briefing.tenant.profile.get("operation"):
             return call, operation, recent
     return None
 

@@ -99,7 +99,8 @@ _SHOWS = frozenset(
     ]
 )
 _ASKING = re.compile(
-    r"^\W*(?:(?:and|but|so|ok|okay|wait|hmm+|first|also|sorry)\W+)*(?:what|how|when|where|which|who|why|is|are|can|could|do|does|did|will|would|should|am|has|have)\b"
+    r"^\W*(?:(?:and|but|so|ok|okay|wait|hmm+|first|also|sorry)\W+)*"
+    r"(?:(?:what|how|when|where|who|why)(?:['’]?(?:s|re|d|ll))?|which|is|are|can|could|do|does|did|will|would|should|am|has|have)\b"
 )
 ANYTHING = re.compile(
     r"\b(?:show (?:me|them|all|everything)|list (?:them|all)|any(?:thing)? (?:will do|is fine|goes)?|no preference|don['’]?t (?:mind|care)|does(?:n['’]?t| not) matter|all of them|"
