@@ -25,7 +25,7 @@ from frontdesk.desk.phrasing import Phrasing
 from frontdesk.desk.reading import Evidence, Question, Reader, together
 from frontdesk.desk.understanding import Part, clauses_of, parts_of
 from frontdesk.desk.units import UnitKind
-from frontdesk.desk.wishes import asks
+from frontdesk.desk.wishes import asks, is_order
 from frontdesk.domain.conversation import Conversation, Route
 from frontdesk.domain.events import (
     DraftRejected,
@@ -369,9 +369,11 @@ def _least(briefing: Briefing) -> float:
 
 
 def _upset(intent: Intent, draft: Draft, message: str, enough: float) -> bool:
-    """An angry customer for whom the desk has no good answer: none at all, or a mere perhaps to somebody who asked nothing."""
+    """An angry customer for whom the desk has no good answer: none at all, or a mere perhaps or a question back to somebody who neither
+    asked nor ordered anything."""
     perhaps = draft.route in (Route.FAQ, Route.KNOWLEDGE) and draft.confidence < enough
-    unanswered = draft.route is Route.REFUSE or (perhaps and not _asks_something(message))
+    besides = perhaps or (draft.route is Route.ELICIT and not is_order(message))
+    unanswered = draft.route is Route.REFUSE or (besides and not _asks_something(message))
     return intent.anger > ANGRY and unanswered and intent.route is not Route.REFUSE
 
 

@@ -31,10 +31,6 @@ OUTNUMBERED = 4
 EARLIER = 6
 """Messages before that are looked at."""
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-_ENGLISH = frozenset(
-    "a an of in on it as be he she they me us our us so up out off by am i'd i'll got get gets one any all too very just".split()
-)
-"""Common English words besides those that tell English from its neighbours."""
 _MARKS = {"de": "äöüß", "fr": "çèêëàùœæîôû", "es": "ñ¿¡áíóú", "nl": ""}
 """Letters and signs that, of the languages known here, belong to few."""
 
@@ -43,7 +39,10 @@ _MARKS = {"de": "äöüß", "fr": "çèêëàùœæîôû", "es": "ñ¿¡áíó�
 def known() -> Mapping[str, Mapping[str, Any]]:
     """What ships about each language."""
     text = (files("frontdesk.desk") / "prompts" / "languages.yaml").read_text(encoding="utf-8")
-    return {code: {**entry, "words": frozenset(str(entry["words"]).split())} for code, entry in yaml.safe_load(text).items()}
+    return {
+        code: {**entry, **{kind: frozenset(str(entry.get(kind, "")).split()) for kind in ("words", "short")}}
+        for code, entry in yaml.safe_load(text).items()
+    }
 
 
 def spoken(tenant: Tenant, conversation: Conversation, message: str) -> str:
@@ -65,7 +64,7 @@ def unspoken(tenant: Tenant, message: str) -> str | None:
     text = message[:600].lower()
     words = [w.replace("’", "'") for w in _WORD.findall(text)]
     own = {primary(code) for code in tenant.languages}
-    ours = frozenset[str]().union(*(known()[code]["words"] for code in own & known().keys()), _ENGLISH if ENGLISH in own else ())
+    ours = frozenset[str]().union(*(known()[code][kind] for code in own & known().keys() for kind in ("words", "short")))
     doubt = sum(w in ours for w in words) * OUTNUMBERED
     counted = {code: _shown(text, words, code) for code in sorted(known().keys() - own)}
     best = max(counted.values(), default=0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +42,12 @@ CLEARLY = 0.2
 """How much less likely a clause must be about live data than the text around it to be another source's matter."""
 CLOSE_RIVAL = 1.0
 """Operations this close in rank are told apart by how likely each is the matter at all."""
+READIER = 0.25
+"""So much likelier a public look-up must be that has to ask for details, before the customer's own records are left alone."""
+LATELY = 2
+"""Messages of the customer before this one in which a choice that is still open may stand."""
+NAMED = 2
+"""Words up to which a message can be nothing but the name of what an operation gives."""
 BUILT_IN = 0.5
 """Score of a question that a built-in operation can answer, and documents perhaps better."""
 CERTAIN = 0.9
@@ -104,9 +110,11 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         ranked = await turn.box.selector.rank(said, today=turn.today)
         ranked = [c for c in ranked if not c.operation.identifies] if turn.customer or best is not None else ranked
         ranked = [c for c in ranked if not c.operation.writes or orders or (not idle and wishes(part.text, c))]
+        ranked = [_as_named(c, said) for c in ranked]
         close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
         doing = [c for c in ranked[:MOST_DOING] if orders and c.operation.writes and c.features.get("own_verb") and c.score >= POSSIBLE]
         found = max(doing[:1] or close, key=lambda c: c.score, default=None)
+        found = _readier(turn, found, ranked) if found is not None else None
         likely[said] = found.score if found is not None else 0.0
         if found is not None and (best is None or found.score > best.score or (best.operation.identifies and found.score >= POSSIBLE)):
             best, focus = found, said if said != text else ""
@@ -136,6 +144,29 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         known=known,
         focus=focus,
     )
+
+
+def _as_named(choice: Choice, text: str) -> Choice:
+    """A read that a message names and does no more, in words that describe no other operation: "quote please"."""
+    told = choice.features
+    named = told.get("explained", 0.0) == 1.0 and told.get("words", 0.0) == 1.0 and told.get("word_lead", 0.0) >= 0.5
+    if choice.operation.writes or not named or len(content_words(text)) > NAMED:
+        return choice
+    return replace(choice, score=max(choice.score, LIVELY))
+
+
+def _readier(turn: Matter, found: Choice, ranked: Sequence[Choice]) -> Choice:
+    """The customer's own records, where they are nearly as likely as a public look-up that would have to ask for details first: looking
+    into them costs nothing, and who speaks of themselves mostly means them."""
+    if turn.customer is None or found.operation.writes or found.operation.needs_customer or not found.features.get("open"):
+        return found
+    own = [
+        c
+        for c in ranked
+        if c.operation.needs_customer and not c.operation.writes and c.features.get("personal") and not c.features.get("open")
+    ]
+    best = max(own, key=lambda c: c.score, default=found)
+    return best if best.score >= max(LIVELY, found.score - READIER) else found
 
 
 def _beside(text: str, likely: Mapping[str, float], score: float) -> str:
@@ -206,10 +237,23 @@ def _from_earlier(turn: Matter, operation: Operation, text: str) -> dict[str, An
             if value is not None:
                 known[argument.name] = value
                 break
+    known.update(_said_before(turn, operation, {*known, *said}))
     pending = turn.conversation.pending
     if pending is not None:
         same = {a.name for a in operation.askable if kind_of(a) != "words"}
         known.update({n: v for n, v in pending.arguments.items() if n in same and n not in known})
+    return known
+
+
+def _said_before(turn: Matter, operation: Operation, have: Collection[str]) -> dict[str, Any]:
+    """Choices that the customer named in the last messages and an operation still needs: who just asked about one plan means it."""
+    wanted = [a for a in operation.required if a.name not in have and kind_of(a) == "choice"]
+    if not wanted or operation.writes:
+        return {}
+    known: dict[str, Any] = {}
+    for text in [u.text for u in turn.conversation.utterances if u.speaker is Speaker.CUSTOMER][-LATELY:]:
+        found = extract(operation, text, today=turn.today)
+        known.update({a.name: found[a.name].value for a in wanted if a.name in found and found[a.name].confidence >= SURE})
     return known
 
 
