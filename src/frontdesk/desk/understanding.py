@@ -26,7 +26,7 @@ _JOINED = re.compile(
     r"(?=(?:how (?:much|many|long|often|do|does|can|soon|far|old)|what(?:'s| is| are| do| does| would| will| an?| the| my)?|whats|when(?:'s| is| do| does| will)?|where|which|who|why|"
     r"can (?:i|we|you|he|she|they|my)|could (?:i|we|you)|do (?:i|we|you|they)|does (?:it|that|the|my|your)|"
     r"is (?:it|there|that|this|my|the|your|our|any)|are (?:there|you|they|we|my|the|your|our|any)|will (?:i|you|it|they))\b)"
-    r"|\s*,\s*and\s+(?=(?:is|are|do|does|did|can|could|will|would|has|have|should)\s+[\w'’-]+(?:\s+[\w'’-]+)+\s*\?)",
+    r"|\s*,?\s*\band\s+(?=(?:is|are|do|does|did|can|could|will|would|has|have|should)\s+[\w'’-]+(?:\s+[\w'’-]+)+\s*\?)",
     re.IGNORECASE,
 )
 _WANTED = re.compile(
