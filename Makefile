@@ -21,7 +21,7 @@ define installed
 	@touch $@
 endef
 
-.PHONY: help run test kafka check format bench train-demo docs lock clean
+.PHONY: help run test kafka voice check format bench train-demo docs lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,6 +33,8 @@ test: $(VENV)/.dev ## install what the tests need and run them all (ARGS="tests/
 	@exec $(BIN)/python -m pytest $(ARGS)
 
 kafka: $(VENV)/.kafka ## install what `make test` needs to run a real Kafka broker too (with Java 17 and Maven)
+
+voice: $(VENV)/.voice ## install what `make test` needs to hold a spoken call offline too (with espeak-ng)
 
 check: $(VENV)/.dev ## formatting, lint, types, import contracts, and that the documentation is true
 	$(BIN)/ruff format --check .
@@ -79,6 +81,9 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.kafka: requirements/kafka.txt pyproject.toml | $(VENV)/.dev
 	$(call installed,requirements/kafka.txt)
+
+$(VENV)/.voice: requirements/voice.txt pyproject.toml | $(VENV)/.dev
+	$(call installed,requirements/voice.txt)
 
 $(VENV)/.train: requirements/train.txt pyproject.toml | $(VENV)/bin/python
 	$(call installed,requirements/train.txt)

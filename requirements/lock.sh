@@ -12,4 +12,6 @@ resolve --output-file requirements/run.txt
 resolve --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
 # What the broker's tests need beside dev.txt.
 resolve --extra kafka --extra sinks --constraint requirements/dev.txt --output-file requirements/kafka.txt
+# What a spoken call without an audio endpoint needs beside it.
+resolve --extra voice --constraint requirements/dev.txt --output-file requirements/voice.txt
 resolve --extra train --constraint requirements/run.txt --output-file requirements/train.txt

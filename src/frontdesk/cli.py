@@ -116,7 +116,7 @@ def demo(
         bool, typer.Option(help="Play the tenants' scenes with signed-in customers: live data, elicitation, an act after a yes.")
     ] = True,
 ) -> None:
-    """Start the desk on example tenants, ask it three questions, and stay up with a chat page."""
+    """Start the desk on example tenants, ask it three questions, play their scenes, and stay up with a chat page."""
     from frontdesk.serving import run_demo
 
     run_demo(configuration.load({"data": data, "tenants": tenants, "host": host, "port": port}), scenes=scenes)

@@ -336,6 +336,11 @@ def _framed(chosen: Sequence[Fact], arguments: Mapping[str, Any], *, own: bool) 
     return value, tuple(dict.fromkeys(frames))
 
 
+_HAPPENS = frozenset(
+    ["ends", "starts", "begins", "expires", "opens", "closes", "leaves", "departs", "arrives", "renews", "lapses", "runs", "finishes"]
+)
+"""Last words of labels that say what happens at a time: `deal ends`."""
+_WHEN = re.compile(r"(\d{1,2}:\d{2}\b)|\d{1,2} [A-Z][a-z]+ \d{4}\b|[A-Z][a-z]+day, ")
 _ADJECTIVES = frozenset(["left", "net", "gross", "due", "ready", "free", "open", "paid"])
 
 
@@ -349,6 +354,10 @@ def _clause(fact: Fact) -> str:
         return f"it is {_lower(fact.label)} {fact.text}"
     if label.split()[-1] in _ADJECTIVES or re.fullmatch(r"[a-z]+(?:ed|en)", label):
         return f"{label}: {fact.text}"
+    if re.fullmatch(r"(?:available|free|left|due|owed|outstanding) to \w+", label):
+        return f"{fact.text.rstrip('.')} is {label}"
+    if label.split()[-1] in _HAPPENS and (when := _WHEN.match(fact.text)):
+        return f"the {label} {'at' if when[1] else 'on'} {fact.text.rstrip('.')}"
     if re.search(r"\b(?:on|until|till|at|by|from|since|for)$", label):
         return f"{label} {fact.text.rstrip('.')}"
     many = re.search(r"(?<!s)s$", label) is not None and not re.search(r"\b(?:status|address|gas|basis|bonus|is)$", label)
