@@ -10,7 +10,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 	$$p -c '$(WANTED)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar on
+# Without byte code: Python writes that of what is used at its first start, a third of the time.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar on --no-compile
 ARGS ?=
 
 # The package itself is installed in place, with the build tools that the lock file names: nothing is fetched outside the locks.

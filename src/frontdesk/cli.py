@@ -119,7 +119,7 @@ def demo(
     """Start the desk on example tenants, ask it three questions, play their scenes, and stay up with a chat page."""
     from frontdesk.serving import run_demo
 
-    run_demo(configuration.load({"data": data, "tenants": tenants, "host": host, "port": port}), scenes=scenes)
+    run_demo(configuration.load({"data": data, "tenants": tenants, "host": host, "port": port}).alone(), scenes=scenes)
 
 
 @app.command()

@@ -392,3 +392,9 @@ async def test_the_tools_client_follows_no_redirect_and_no_proxy_of_the_environm
         assert isinstance(client, httpx.AsyncClient)
         assert not client.follow_redirects
         assert not client.trust_env
+
+
+async def test_a_mishap_is_no_question_about_lists_and_offers_what_helps(counter, api):
+    reply = await counter("L-101").say("I lost one of my books on loan")
+    assert reply.route != "refuse"
+    assert not [row for row in api.log if row[0] != "GET"]

@@ -16,6 +16,7 @@ from frontdesk.tools.rendering import Rendering
     ("data", "said"),
     [
         ({"deal_ends": "2027-02-28"}, "The deal ends on 28 February 2027."),
+        ({"expires": "2028-02-11"}, "It expires on 11 February 2028."),
         ({"last_bus_leaves": "18:05"}, "The last bus leaves at 18:05."),
         ({"available_to_spend": 12}, "12 is available to spend."),
         ({"valid_until": "2027-02-28"}, "Valid until 28 February 2027."),

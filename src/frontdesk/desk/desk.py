@@ -554,7 +554,11 @@ def _greeted(briefing: Briefing, message: str, intent: Intent) -> Intent:
     """A greeting for a few words that neither ask, nor count, nor name anything this tenant knows: a hello in another language."""
     words = guardrails.content_words(message)
     known = any(briefing.lexicon.frequency.get(w) for w in words)
-    strange = not known and not any(described_by(operation, words) for operation in briefing.catalog.usable)
+    strange = (
+        not known
+        and not languages.shows(languages.ENGLISH, message)
+        and not any(described_by(operation, words) for operation in briefing.catalog.usable)
+    )
     few = len(message.split()) <= 4 and "?" not in message and not any(c.isdigit() for c in message)
     unsure = intent.route not in (Route.HANDOFF, Route.SMALLTALK) and intent.name not in ("refuse/emergency", "refuse/injection")
     if briefing.phrases.is_greeting(message) or (words and strange and few and unsure and intent.confidence < SURE):

@@ -33,7 +33,7 @@ from frontdesk.desk.own import among_own, holds, words_of_result
 from frontdesk.desk.proposing import CERTAIN, LIVELY, SURE, built_in, names_another, proposed, wants_translation
 from frontdesk.desk.subjects import other_subject
 from frontdesk.desk.understanding import Part
-from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order
+from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order, reports
 from frontdesk.domain.conversation import Conversation, Pending, Route, Speaker
 from frontdesk.domain.events import Event, SlotRequested
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
@@ -140,7 +140,8 @@ class Dynamic:
 
         Raises ModelUnavailable.
         """
-        if intent.route in (Route.REFUSE, Route.HANDOFF, Route.SMALLTALK) or caller.customer is None or not briefing.catalog.usable:
+        elsewhere = intent.route in (Route.REFUSE, Route.HANDOFF, Route.SMALLTALK) or reports(part.text)
+        if elsewhere or caller.customer is None or not briefing.catalog.usable:
             return (), None
         turn = self._turn(briefing, caller, conversation)
         operation = await among_own(turn, part.text)

@@ -73,6 +73,12 @@ def unspoken(tenant: Tenant, message: str) -> str | None:
     return found[0] if plain and len(found) == 1 else None
 
 
+def shows(language: str, text: str) -> bool:
+    """Whether a text holds one of a language's common words."""
+    entry = known()[language]
+    return any(w.replace("’", "'") in entry["words"] or w in entry["short"] for w in _WORD.findall(text.lower()))
+
+
 def written(passage: Passage, languages: Sequence[str]) -> str:
     """A passage's language: that of its folder below `knowledge/`, else what its words show, else the tenant's first."""
     folder = passage.source.split("/")[0]

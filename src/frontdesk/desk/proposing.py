@@ -13,7 +13,7 @@ from frontdesk.desk.matter import Matter, Proposal
 from frontdesk.desk.subjects import foreign_id
 from frontdesk.desk.telling import narrowed
 from frontdesk.desk.understanding import Part, clauses_of, leans_on_history
-from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order, order_heads, sentences_of, wishes
+from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order, order_heads, reports, sentences_of, wishes
 from frontdesk.domain.conversation import Conversation, Route, Speaker, ToolCall
 from frontdesk.tools.consent import correction
 from frontdesk.tools.everyday import Everyday, everyday
@@ -44,6 +44,8 @@ CLOSE_RIVAL = 1.0
 """Operations this close in rank are told apart by how likely each is the matter at all."""
 READIER = 0.25
 """So much likelier a public look-up must be that has to ask for details, before the customer's own records are left alone."""
+OFFERED = 0.85
+"""Score from which an act is offered that nobody ordered."""
 LATELY = 2
 """Messages of the customer before this one in which a choice that is still open may stand."""
 NAMED = 2
@@ -102,6 +104,7 @@ async def proposed(turn: Matter, part: Part) -> Proposal | None:
 async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation) -> Proposal | None:
     """The best operation for the words, or for the one sentence of them that is about one; one that acts only when they are an order."""
     idle = agrees_to_nothing(part.text)
+    mishap = reports(part.text)
     orders = (is_order(part.text) or is_order(text)) and not idle
     best: Choice | None = None
     focus = ""
@@ -109,7 +112,10 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
     for said in (*sentences_of(text), *order_heads(text)):
         ranked = await turn.box.selector.rank(said, today=turn.today)
         ranked = [c for c in ranked if not c.operation.identifies] if turn.customer or best is not None else ranked
-        ranked = [c for c in ranked if not c.operation.writes or orders or (not idle and wishes(part.text, c))]
+        ranked = [
+            c for c in ranked if not c.operation.writes or orders or (not idle and (wishes(part.text, c) or _offers(turn, part.text, c)))
+        ]
+        ranked = ranked if not mishap else [c for c in ranked if c.operation.writes or c.operation.needs_customer]
         ranked = [_as_named(c, said) for c in ranked]
         close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
         doing = [c for c in ranked[:MOST_DOING] if orders and c.operation.writes and c.features.get("own_verb") and c.score >= POSSIBLE]
@@ -144,6 +150,12 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         known=known,
         focus=focus,
     )
+
+
+def _offers(turn: Matter, text: str, choice: Choice) -> bool:
+    """An act that helps after a mishap and is only done after a yes: who lost a card is asked whether it shall be frozen."""
+    sure = choice.operation.confirm and choice.score >= OFFERED and not choice.features.get("own_verb")
+    return turn.customer is not None and sure and reports(text)
 
 
 def _as_named(choice: Choice, text: str) -> Choice:
@@ -205,7 +217,7 @@ async def _again(turn: Matter, text: str) -> Proposal | None:
     again = Proposal(operation=operation, score=0.0, text=question, known=known, repeats=True, pointing=text)
     if changed and (leaning or len(content_words(text)) <= 3 or correction(text) is not None):
         return replace(again, score=0.9, known={**known, **changed})
-    if _REPEAT.search(said) and not changed and len(content_words(text)) <= 10:
+    if _REPEAT.search(said) and not changed and len(content_words(text)) <= 10 and not _MAY.search(said):
         return replace(again, score=0.85)
     if leaning and pick_record(records_of(call.result), text, turn.today) is not None:
         return replace(again, score=LIVELY, text=text)
@@ -303,6 +315,8 @@ _TRANSLATE = re.compile(
 _REPEAT = re.compile(
     r"\b(?:again|now|still|any (?:change|news|update)s?|changed|once more|re-?check|check (?:it )?again|look again|same|latest|update)\b"
 )
+_MAY = re.compile(r"\b(?:can|could|may|might|should|must) (?:i|we|he|she|they)\b")
+"""Asks about what is allowed or can be done, not how things stand now."""
 _POINTS = re.compile(
     r"\b(?:it|that|this|those|these|the (?:first|second|third|fourth|last|other|same|latter|former)|same|there|he|she|they|one)\b"
 )

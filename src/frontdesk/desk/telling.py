@@ -357,7 +357,7 @@ def _clause(fact: Fact) -> str:
     if re.fullmatch(r"(?:available|free|left|due|owed|outstanding) to \w+", label):
         return f"{fact.text.rstrip('.')} is {label}"
     if label.split()[-1] in _HAPPENS and (when := _WHEN.match(fact.text)):
-        return f"the {label} {'at' if when[1] else 'on'} {fact.text.rstrip('.')}"
+        return f"{f'the {label}' if ' ' in label else f'it {label}'} {'at' if when[1] else 'on'} {fact.text.rstrip('.')}"
     if re.search(r"\b(?:on|until|till|at|by|from|since|for)$", label):
         return f"{label} {fact.text.rstrip('.')}"
     many = re.search(r"(?<!s)s$", label) is not None and not re.search(r"\b(?:status|address|gas|basis|bonus|is)$", label)

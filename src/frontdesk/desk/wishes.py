@@ -61,6 +61,11 @@ def wishes(text: str, choice: Choice) -> bool:
     return False
 
 
+def reports(text: str) -> bool:
+    """Whether a message tells of a mishap and asks nothing: "I lost my card". No order, but a wish for help all the same."""
+    return not asks(text) and _MISHAP.search(text.lower().replace("’", "'")) is not None
+
+
 def agrees_to_nothing(text: str) -> bool:
     """A yes where the desk waits for none: it orders nothing."""
     return re.match(r"^\W*(?:yes|yeah|yep|yup|sure|i confirm|confirmed?|i agree|agreed|go ahead|do it)\b", text.lower()) is not None
@@ -97,6 +102,10 @@ _SHOWS = frozenset(
         "cost",
         "costs",
     ]
+)
+_MISHAP = re.compile(
+    r"\b(?:lost|losing|stolen|stole|theft|robbed|misplaced|mislaid|missing|hacked|scammed|phished|broke|broken|damaged|faulty|defective|"
+    r"cracked|leaking|burst|wrong|(?:does|do|did|is|has|have) ?n[o']t (?:work|arrive|come|turn|start|open)\w*|stopped working|never (?:came|arrived))\b"
 )
 _ASKING = re.compile(
     r"^\W*(?:(?:and|but|so|ok|okay|wait|hmm+|first|also|sorry)\W+)*"
