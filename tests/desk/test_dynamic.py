@@ -187,6 +187,19 @@ async def test_who_speaks_another_language_is_told_in_it_which_there_is(counter,
     assert not reply.citations
 
 
+@pytest.mark.parametrize("message", ["how full are all branches right now?", "how full is it right now, all of them"])
+async def test_who_asks_about_all_choices_hears_of_each(counter, message):
+    reply = await counter().say(message)
+    assert [c.arguments["branch"] for c in reply.tool_calls] == ["Harbour", "Hillside", "Old Town"]
+    assert "41" in reply.text
+
+
+async def test_all_is_an_answer_to_which(counter):
+    guest = counter()
+    assert (await guest.say("how full is it right now?")).route == "elicit"
+    assert len((await guest.say("all of them please")).tool_calls) == 3
+
+
 async def test_a_rule_is_told_from_the_faq_without_a_call(counter, api):
     reply = await counter("L-101").say("what does renewing a loan cost?")
     assert reply.route == "faq"

@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from frontdesk.desk.asking import ask, ask_consent, call, go_on
+from frontdesk.desk.asking import EACH, MOST_EACH, ask, ask_consent, call, go_on
 from frontdesk.desk.elicitation import Choices, Gathered, gather, is_telling, missing
 from frontdesk.desk.guardrails import content_words, stem
 from frontdesk.desk.intent import Intent
@@ -85,11 +85,9 @@ async def answered(turn: Matter, operation: Operation, pending: Pending, message
             return None
         tries = 0 if gathered.fresh else pending.tries
         return await go_on(turn, operation, gathered, words, tries=tries)
-    if labels is not None:
-        kept = [v for label, v in zip(labels.labels, labels.values, strict=True) if _mentions(label, message)]
-        if len(kept) == 1:
-            chosen = {**pending.arguments, pending.slot: kept[0]}
-            return await go_on(turn, operation, Gathered(values=chosen, fresh={pending.slot: kept[0]}), words, tries=0)
+    picked = _picked(operation, pending, labels, message) if labels is not None else None
+    if picked is not None:
+        return await go_on(turn, operation, picked, words, tries=0)
     switched = await _switched(turn, operation, pending, message)
     if switched is not None:
         return await go_on(turn, switched[0], switched[1], words, tries=0)
@@ -102,6 +100,15 @@ async def answered(turn: Matter, operation: Operation, pending: Pending, message
         turn, operation, argument, pending.arguments, words, choices=labels, tries=pending.tries + 1, lead=turn.say("not_understood")
     )
     return replace(again, lost=len(content_words(message)) >= OWN_MATTER)
+
+
+def _picked(operation: Operation, pending: Pending, labels: Choices, message: str) -> Gathered | None:
+    """The one choice that a reply mentions; for "all of them" none, and the question is left to whoever asks for each."""
+    kept = [v for label, v in zip(labels.labels, labels.values, strict=True) if _mentions(label, message)]
+    if len(kept) == 1:
+        return Gathered(values={**pending.arguments, pending.slot: kept[0]}, fresh={pending.slot: kept[0]})
+    every = EACH.search(message.lower()) is not None and not operation.writes and len(labels.values) <= MOST_EACH
+    return Gathered(values=pending.arguments) if every else None
 
 
 async def _answered_list(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from frontdesk.desk.acting import act, answer, failed, read, worked_out
+from frontdesk.desk.acting import act, answer, answer_each, failed, read, worked_out
 from frontdesk.desk.elicitation import (
     Choices,
     Gathered,
@@ -36,6 +37,9 @@ from frontdesk.tools.slots import kind_of
 CONFIRM_MINUTES = 10
 MOST_TRIES = 3
 """Times that a detail is asked for before a human is offered."""
+MOST_EACH = 5
+"""So many things are looked up one after the other for who asks about all of them."""
+EACH = re.compile(r"\b(?:all|both|each|every|everything|total|altogether|combined|overall)\b")
 FEW = 5
 """So many results are shown; more are narrowed down first."""
 
@@ -59,6 +63,9 @@ async def go_on(turn: Matter, operation: Operation, gathered: Gathered, words: s
         if isinstance(found, Attempt):
             return found
         if found is None or isinstance(found, Choices):
+            each = await _each(turn, operation, argument, values, found or choices_of(argument), words)
+            if each is not None:
+                return each
             told = {n: v for n, v in gathered.fresh.items() if operation.argument(n)} if turn.answering else {}
             lead = turn.say("noted", details=details_of(operation, told, turn.box.rendering)) if told else ""
             return ask(turn, operation, argument, values, words, choices=found, tries=tries, lead=lead)
@@ -119,6 +126,18 @@ async def _by_reading(
     kept, _ = fitting(records, operation, words, turn.today)
     choices = choices_from(kept, argument, turn.box.rendering)
     return choices.values[0] if len(choices.values) == 1 else choices
+
+
+async def _each(
+    turn: Matter, operation: Operation, argument: Argument, values: Mapping[str, Any], offered: Choices | None, words: str
+) -> Attempt | None:
+    """What a read says of every choice, for "all my accounts"; None when it changes something, more is missing, or one call fails."""
+    if operation.writes or offered is None or not 2 <= len(offered.values) <= MOST_EACH or not EACH.search(words.lower()):
+        return None
+    if any(a.name != argument.name for a in missing(operation, values)):
+        return None
+    outcomes = [await read(turn, operation, {**values, argument.name: value}) for value in offered.values]
+    return await answer_each(turn, operation, outcomes, words) if all(o.ok for o in outcomes) else None
 
 
 def ask(
