@@ -407,7 +407,7 @@ async def test_the_tools_client_follows_no_redirect_and_no_proxy_of_the_environm
         assert not client.trust_env
 
 
-async def test_a_mishap_is_no_question_about_lists_and_offers_what_helps(counter, api):
+async def test_a_mishap_starts_nothing_by_itself(counter, api):
     reply = await counter("L-101").say("I lost one of my books on loan")
     assert reply.route != "refuse"
     assert not [row for row in api.log if row[0] != "GET"]

@@ -62,8 +62,9 @@ def wishes(text: str, choice: Choice) -> bool:
 
 
 def reports(text: str) -> bool:
-    """Whether a message tells of a mishap and asks nothing: "I lost my card". No order, but a wish for help all the same."""
-    return not asks(text) and _MISHAP.search(text.lower().replace("’", "'")) is not None
+    """Whether a message tells of a mishap and neither asks nor orders anything: "I lost my card". A wish for help all the same."""
+    said = text.lower().replace("’", "'")
+    return _MISHAP.search(said) is not None and _SEEKS.search(said) is None and not asks(text) and not is_order(text)
 
 
 def agrees_to_nothing(text: str) -> bool:
@@ -107,6 +108,7 @@ _MISHAP = re.compile(
     r"\b(?:lost|losing|stolen|stole|theft|robbed|misplaced|mislaid|missing|hacked|scammed|phished|broke|broken|damaged|faulty|defective|"
     r"cracked|leaking|burst|wrong|(?:does|do|did|is|has|have) ?n[o']t (?:work|arrive|come|turn|start|open)\w*|stopped working|never (?:came|arrived))\b"
 )
+_SEEKS = re.compile(r"\b(?:i(?:'d| would) like|i (?:want|need)|looking for|show|find|please|pls)\b|\?")
 _ASKING = re.compile(
     r"^\W*(?:(?:and|but|so|ok|okay|wait|hmm+|first|also|sorry)\W+)*"
     r"(?:(?:what|how|when|where|who|why)(?:['’]?(?:s|re|d|ll))?|which|is|are|can|could|do|does|did|will|would|should|am|has|have)\b"
