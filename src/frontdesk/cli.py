@@ -7,7 +7,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -46,6 +46,13 @@ app.add_typer(operators_app, name="operators")
 app.command("report")(report)
 add_export_commands(app)
 errors = Console(stderr=True)
+
+
+def _database_ahead(settings: Settings) -> AbstractContextManager[None]:
+    """The embedded database starts, and recovers, while the rest of the program loads."""
+    from frontdesk.store.embedded import ahead
+
+    return nullcontext() if settings.database_url else ahead(settings.data)
 
 
 def _stage() -> Stage:
@@ -101,9 +108,11 @@ def serve(
     watch: Annotated[bool | None, typer.Option("--watch", help="Follow the tenants folder and re-index what changes.")] = None,
 ) -> None:
     """Run the desk's HTTP server."""
-    from frontdesk.serving import run_server
+    settings = configuration.load({"tenants": tenants, "data": data, "host": host, "port": port, "watch": watch})
+    with _database_ahead(settings):
+        from frontdesk.serving import run_server
 
-    run_server(configuration.load({"tenants": tenants, "data": data, "host": host, "port": port, "watch": watch}))
+        run_server(settings)
 
 
 @app.command()
@@ -117,9 +126,11 @@ def demo(
     ] = True,
 ) -> None:
     """Start the desk on example tenants, ask it three questions, play their scenes, and stay up with a chat page."""
-    from frontdesk.serving import run_demo
+    settings = configuration.load({"data": data, "tenants": tenants, "host": host, "port": port}).alone()
+    with _database_ahead(settings):
+        from frontdesk.serving import run_demo
 
-    run_demo(configuration.load({"data": data, "tenants": tenants, "host": host, "port": port}).alone(), scenes=scenes)
+        run_demo(settings, scenes=scenes)
 
 
 @app.command()

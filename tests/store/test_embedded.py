@@ -25,7 +25,7 @@ from frontdesk.domain.tenancy import KeyId, TenantId
 from frontdesk.errors import NotFound, StoreUnavailable
 from frontdesk.settings import Settings
 from frontdesk.store import Store
-from frontdesk.store.embedded import Embedded
+from frontdesk.store.embedded import Embedded, ahead
 
 ACME = TenantId("acme")
 
@@ -338,3 +338,22 @@ async def test_while_the_server_is_away_operations_say_so_with_a_clear_error(dat
             await store.ping()
     finally:
         await store.close()
+
+
+async def test_a_server_started_ahead_is_the_one_that_the_store_opens_and_goes_with_the_last_user(data: Path):
+    with ahead(data):
+        store = await Store.open(Settings(data=data))
+        running = servers(data)
+        await store.close()
+        assert servers(data) == running
+    assert len(running) == 1
+    assert gone(data)
+
+
+def test_a_server_that_cannot_be_started_ahead_is_left_to_whoever_opens_it(empty: Path):
+    blocked = empty / "data"
+    blocked.write_text("a file where the folder should be")
+    with ahead(blocked):
+        pass
+    with pytest.raises(StoreUnavailable):
+        Embedded(blocked).start()

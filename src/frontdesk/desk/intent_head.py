@@ -26,7 +26,6 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 
 from frontdesk.errors import BadInput
@@ -369,6 +368,8 @@ def _inverse(kernel: Floats) -> Floats:
     """Inverse of kernel + noise, in place of the kernel. The noise keeps it well-conditioned, so single precision is enough."""
     kernel[np.diag_indices(len(kernel))] += _NOISE
     # LAPACK reads columns first; a symmetric matrix looks the same either way, so the transposed view avoids a copy.
+    from scipy.linalg import lapack  # a fifth of a second to load, and only training inverts
+
     factor, failed = lapack.spotrf(kernel.T, lower=1, clean=0, overwrite_a=1)
     inverse, failed_too = lapack.spotri(factor, lower=1, overwrite_c=1)
     if failed or failed_too:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,11 +22,8 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import load_file
 
 from frontdesk.errors import ModelMissing
+from frontdesk.models.protocols import Precision
 
-VERSION = 2
-"""Part of the built file's name: raised whenever the graph changes."""
-
-Precision = Literal["fp32", "int8"]
 _FUSED = "com.microsoft"
 
 

@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from frontdesk.errors import ModelMissing, ModelUnavailable
-from frontdesk.models import bert_graph, registry
-from frontdesk.models.protocols import Vectors
+from frontdesk.models import registry
+from frontdesk.models.protocols import Precision, Vectors
 
+GRAPH_VERSION = 2
+"""Part of the built file's name: raised whenever `bert_graph` builds another graph."""
 _MAX_TOKENS = 256
 _SHORT_REQUEST = 8  # texts
 _SHORT_CHARS = 4_000  # all texts of a short request together
@@ -51,9 +53,7 @@ class Token:
 class MiniLM:
     """A MiniLM sentence encoder (or another BERT of that shape) from a folder with model.safetensors, tokenizer.json and config.json."""
 
-    def __init__(
-        self, path: Path, *, threads: int = 1, precision: bert_graph.Precision = "fp32", name: str = "", adapter: Path | None = None
-    ) -> None:
+    def __init__(self, path: Path, *, threads: int = 1, precision: Precision = "fp32", name: str = "", adapter: Path | None = None) -> None:
         """Load the model; the first time, its ONNX file is built beside the weights (about a second). Raises ModelMissing.
 
         `adapter`: low-rank updates of the weights, as `training.reading_encoder` makes them.
@@ -223,9 +223,9 @@ def _tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def _session(path: Path, threads: int, precision: bert_graph.Precision, adapter: Path | None) -> Any:
+def _session(path: Path, threads: int, precision: Precision, adapter: Path | None) -> Any:
     mark = f"-{registry.digest(adapter)[:12]}" if adapter is not None else ""
-    file = path / f"encoder-{bert_graph.VERSION}-{precision}{mark}.onnx"
+    file = path / f"encoder-{GRAPH_VERSION}-{precision}{mark}.onnx"
     for last_try in (False, True):
         if not file.is_file():
             with registry.locked(path):
@@ -240,7 +240,9 @@ def _session(path: Path, threads: int, precision: bert_graph.Precision, adapter:
     raise AssertionError
 
 
-def _build(path: Path, file: Path, precision: bert_graph.Precision, adapter: Path | None) -> None:
+def _build(path: Path, file: Path, precision: Precision, adapter: Path | None) -> None:
+    from frontdesk.models import bert_graph  # its libraries are slow to load, and only the first start ever builds
+
     try:
         bert_graph.build(path, file, precision, adapter)
     except (OSError, ValueError) as e:

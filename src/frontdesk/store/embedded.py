@@ -302,6 +302,27 @@ class Embedded:
         return (telling or lines or ["no reason given"])[-1].strip() + f" (see {self._log})"
 
 
+@contextlib.contextmanager
+def ahead(data: Path) -> Iterator[None]:
+    """Starts the server in a thread, for a program that has seconds of modules to load before it comes to open the database.
+
+    What goes wrong is left to whoever opens it, who says so. On leaving, the server is given up like by any other user.
+    """
+    server = Embedded(data)
+
+    def start() -> None:
+        with contextlib.suppress(StoreUnavailable):
+            server.start()
+
+    starting = threading.Thread(target=start, name="frontdesk database ahead", daemon=True)
+    starting.start()
+    try:
+        yield
+    finally:
+        starting.join()
+        server.stop()
+
+
 def _program(name: str) -> Path:
     return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]) / name
 
