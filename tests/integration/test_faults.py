@@ -82,7 +82,8 @@ def test_a_client_that_leaves_ends_its_turn_and_the_models_work(slow: Server, he
     text = f"answer slowly {random.random()}"
     with slow.http.stream("POST", "/v1/chat/completions", json=chat(text, stream=True), headers=head) as response:
         conversation = response.headers["x-conversation-id"]
-        next(sse(response))
+        heard = sse(response)  # named: a generator that nobody holds is closed at once, and the connection with it
+        next(heard)
         until(lambda: text in embeddings.begun)
     left = time.monotonic()
     events = log(slow, head, conversation, "turn_failed")

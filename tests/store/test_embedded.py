@@ -350,10 +350,16 @@ async def test_a_server_started_ahead_is_the_one_that_the_store_opens_and_goes_w
     assert gone(data)
 
 
-def test_a_server_that_cannot_be_started_ahead_is_left_to_whoever_opens_it(empty: Path):
-    blocked = empty / "data"
-    blocked.write_text("a file where the folder should be")
-    with ahead(blocked):
+def test_nothing_is_made_ahead_where_there_was_no_database(empty: Path):
+    with ahead(empty / "data"):
         pass
+    assert not (empty / "data").exists()
+
+
+def test_a_server_that_cannot_be_started_ahead_is_left_to_whoever_opens_it(data: Path):
+    (data / "postgres.lock").unlink(missing_ok=True)
+    (data / "postgres.lock").mkdir()
+    with ahead(data):
+        assert not servers(data)
     with pytest.raises(StoreUnavailable):
-        Embedded(blocked).start()
+        Embedded(data).start()

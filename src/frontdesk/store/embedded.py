@@ -92,6 +92,11 @@ class Embedded:
         """The folder that holds the server's files."""
         return self._data
 
+    @property
+    def made(self) -> bool:
+        """Whether there is a database in the folder."""
+        return (self._pgdata / "PG_VERSION").is_file()
+
     def url(self, user: str) -> str:
         """Connection URL for a role. Only after `start`."""
         if self._found is None:
@@ -306,9 +311,13 @@ class Embedded:
 def ahead(data: Path) -> Iterator[None]:
     """Starts the server in a thread, for a program that has seconds of modules to load before it comes to open the database.
 
-    What goes wrong is left to whoever opens it, who says so. On leaving, the server is given up like by any other user.
+    Only one that was there before: a first start makes nothing before its settings are known to hold. What goes wrong is left to whoever
+    opens it, who says so. On leaving, the server is given up like by any other user.
     """
     server = Embedded(data)
+    if not server.made:
+        yield
+        return
 
     def start() -> None:
         with contextlib.suppress(StoreUnavailable):
