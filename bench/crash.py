@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import signal
@@ -110,9 +111,9 @@ def victims(server: Server) -> dict[str, list[psutil.Process]]:
     """Processes that may be killed, by their part."""
     found: dict[str, list[psutil.Process]] = {"server": [psutil.Process(server.process.pid)] if server.process else []}
     for process in server.children():
-        line = " ".join(process.cmdline())
-        if "local_child" in line:
-            found.setdefault("model", []).append(process)
+        with contextlib.suppress(psutil.Error):  # it may just have ended
+            if "local_child" in " ".join(process.cmdline()):
+                found.setdefault("model", []).append(process)
     for process in psutil.process_iter():
         try:
             if process.name() == "postgres" and process.cwd().startswith(str(server.data)):

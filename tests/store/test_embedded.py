@@ -363,3 +363,15 @@ def test_a_server_that_cannot_be_started_ahead_is_left_to_whoever_opens_it(data:
         assert not servers(data)
     with pytest.raises(StoreUnavailable):
         Embedded(data).start()
+
+
+async def test_a_server_started_ahead_and_killed_leaves_no_dead_entry_behind(data: Path):
+    with ahead(data):
+        store = await Store.open(Settings(data=data))
+        (pid,) = servers(data)
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while psutil.pid_exists(pid) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        assert not psutil.pid_exists(pid)
+        await store.close()

@@ -133,6 +133,11 @@ class Embedded:
             return False
         return self._found is not None and _is_postgres(self._found.pid, self._pgdata)
 
+    def outlive(self) -> None:
+        """Wait for the end of the process that `start` launched, if it did: whoever else restarts the server could not reap it."""
+        if (child := self._child) is not None:
+            child.wait()
+
     def stop(self) -> bool:
         """Give the server up; stop it when nobody else uses it. True when it was stopped. Safe to call twice."""
         with self._mutex:
@@ -319,16 +324,21 @@ def ahead(data: Path) -> Iterator[None]:
         yield
         return
 
-    def start() -> None:
-        with contextlib.suppress(StoreUnavailable):
-            server.start()
+    tried = threading.Event()
 
-    starting = threading.Thread(target=start, name="frontdesk database ahead", daemon=True)
-    starting.start()
+    def start() -> None:
+        try:
+            with contextlib.suppress(StoreUnavailable):
+                server.start()
+        finally:
+            tried.set()
+        server.outlive()
+
+    threading.Thread(target=start, name="frontdesk database ahead", daemon=True).start()
     try:
         yield
     finally:
-        starting.join()
+        tried.wait()
         server.stop()
 
 
