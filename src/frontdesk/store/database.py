@@ -21,7 +21,7 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import AsyncConnection
 from psycopg.adapt import Buffer, Dumper
-from psycopg.pq import Format, TransactionStatus
+from psycopg.pq import Format
 from psycopg.rows import namedtuple_row
 from psycopg.types.json import set_json_loads
 from psycopg.types.string import StrDumper
@@ -232,7 +232,9 @@ class Database:
                     await connection.execute(*after)
             return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
         except BaseException:
-            await _settle(connection)
+            # What stood behind the statement that failed was skipped by the server, while the connection may believe it prepared: every
+            # later use of such a statement would fail. The pool opens another connection.
+            await connection.close()
             raise
 
 
@@ -243,17 +245,6 @@ async def enter(connection: psycopg.AsyncConnection[Any], role: str | None) -> N
     if role is not None:
         steps.append(f"set role {role}")
     await connection.execute("; ".join(steps).encode())
-
-
-async def _settle(connection: Connection) -> None:
-    """Leave no transaction open behind a failure; a connection in an unclear state is closed rather than returned."""
-    try:
-        if connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
-            await asyncio.wait_for(asyncio.shield(connection.rollback()), timeout=2.0)
-        elif connection.info.transaction_status is not TransactionStatus.IDLE:
-            await connection.close()
-    except (psycopg.Error, TimeoutError):
-        await connection.close()
 
 
 def _first_line(error: BaseException) -> str:
