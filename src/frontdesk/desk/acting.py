@@ -15,7 +15,7 @@ from typing import Any
 from frontdesk.desk.draft import Draft, Sentence
 from frontdesk.desk.drafting import phrased
 from frontdesk.desk.matter import Attempt, Matter, action_of, details_of, plainly
-from frontdesk.desk.telling import tell
+from frontdesk.desk.telling import Told, tell
 from frontdesk.domain.conversation import Route, ToolCall
 from frontdesk.domain.events import ToolCalled
 from frontdesk.tools.builtin import builtin_operations
@@ -123,22 +123,12 @@ def failed(turn: Matter, operation: Operation, outcome: ToolOutcome) -> Attempt:
 
 
 async def answer(turn: Matter, operation: Operation, data: Any, call: ToolCall, words: str) -> Attempt:
-    told = await tell(
-        operation,
-        data,
-        words,
-        arguments=call.arguments,
-        today=turn.today,
-        embedder=turn.tools.embedder,
-        rendering=turn.box.rendering,
-        pointing=turn.pointing,
-    )
+    told, rendered = await _told(turn, operation, data, call, words)
     text, wording = await phrased(turn, operation, told, words, Call(name=call.name, arguments=call.arguments))
     turn.events += wording
     if operation.writes:
         details = details_of(operation, call.arguments, turn.box.rendering)
         text = f"{turn.say('done', what=action_of(operation), details=f' ({details})' if details else '')} {told.text}"
-    rendered = render(data, operation.response, turn.box.rendering.for_operation(operation))
     proofs = (text if operation.writes else told.text, rendered)
     sentence = Sentence(text=text, proofs=proofs, factual=not operation.writes)
     return Attempt(
@@ -152,19 +142,25 @@ async def answer_each(turn: Matter, operation: Operation, outcomes: Sequence[Too
     """The same read for several things, told one after the other in the desk's own words."""
     sentences = []
     for outcome in outcomes:
-        told = await tell(
-            operation,
-            outcome.data,
-            words,
-            arguments=outcome.call.arguments,
-            today=turn.today,
-            embedder=turn.tools.embedder,
-            rendering=turn.box.rendering,
-        )
-        rendered = render(outcome.data, operation.response, turn.box.rendering.for_operation(operation))
+        told, rendered = await _told(turn, operation, await worked_out(turn, operation, outcome), outcome.call, words)
         sentences.append(Sentence(text=told.text, proofs=(told.text, rendered), factual=True))
     draft = Draft(route=Route.DYNAMIC, sentences=tuple(sentences), confidence=0.8, calls=tuple(turn.calls))
     return Attempt(draft=draft, events=tuple(turn.events), value=draft.text)
+
+
+async def _told(turn: Matter, operation: Operation, data: Any, call: ToolCall, words: str) -> tuple[Told, str]:
+    """What there is to say of an answer, and the whole of it as text, which proves that."""
+    told = await tell(
+        operation,
+        data,
+        words,
+        arguments=call.arguments,
+        today=turn.today,
+        embedder=turn.tools.embedder,
+        rendering=turn.box.rendering,
+        pointing=turn.pointing,
+    )
+    return told, render(data, operation.response, turn.box.rendering.for_operation(operation))
 
 
 def idempotency_key(conversation: str, request: str, operation: str, arguments: Mapping[str, Any]) -> str:

@@ -134,9 +134,12 @@ async def _each(
     """What a read says of every choice, for "all my accounts"; None when it changes something, more is missing, or one call fails."""
     if operation.writes or offered is None or not 2 <= len(offered.values) <= MOST_EACH or not EACH.search(words.lower()):
         return None
-    if any(a.name != argument.name for a in missing(operation, values)):
+    if any(a.name != argument.name for a in missing(operation, values)) or (operation.needs_customer and not operation.bound):
+        return None  # where nothing in a call says whose record it is, `call` has to look first
+    try:
+        outcomes = [await read(turn, operation, {**values, argument.name: value}) for value in offered.values]
+    except (SignInRequired, BadArguments):
         return None
-    outcomes = [await read(turn, operation, {**values, argument.name: value}) for value in offered.values]
     return await answer_each(turn, operation, outcomes, words) if all(o.ok for o in outcomes) else None
 
 

@@ -156,7 +156,7 @@ class Desk:
             async for event in self._answer_parts(briefing, lookup, caller, conversation, message, intent, answers):
                 asked = asked or isinstance(event, SlotRequested)
                 yield event
-        if taken is not None and not asked and not self._settled(answers):
+        if taken is not None and not asked and not self._answers(answers):
             async for event in _carried(briefing, taken):
                 yield event
             return
@@ -270,15 +270,9 @@ class Desk:
             return None
         return covered[0][1]
 
-    def _settled(self, answers: Sequence[Answer]) -> bool:
-        """Whether live data or the sources surely answer something of a message."""
+    def _answers(self, answers: Sequence[Answer]) -> bool:
+        """Whether live data or the sources answer something, and not only perhaps."""
         return any(a.draft is not None and (a.nearest is None or a.nearest.probability >= self._reader.answerable) for a in answers)
-
-    def _answers(self, read: Sequence[Answer]) -> bool:
-        """Whether the sources answer a part, and not only perhaps."""
-        return bool(read) and any(
-            a.draft is not None and a.nearest is not None and a.nearest.probability >= self._reader.answerable for a in read
-        )
 
     async def _pass_on(self, briefing: Briefing, conversation: Conversation, message: str, intent: Intent) -> AsyncGenerator[Event]:
         """Nothing is looked up: the customer needs a human, or the emergency services."""

@@ -62,7 +62,7 @@ def unspoken(tenant: Tenant, message: str) -> str | None:
     Only common words and signs are looked at; those of the tenant's own languages are doubt.
     """
     text = message[:600].lower()
-    words = [w.replace("’", "'") for w in _WORD.findall(text)]
+    words = _words(text)
     own = {primary(code) for code in tenant.languages}
     ours = frozenset[str]().union(*(known()[code][kind] for code in own & known().keys() for kind in ("words", "short")))
     doubt = sum(w in ours for w in words) * OUTNUMBERED
@@ -76,7 +76,7 @@ def unspoken(tenant: Tenant, message: str) -> str | None:
 def shows(language: str, text: str) -> bool:
     """Whether a text holds one of a language's common words."""
     entry = known()[language]
-    return any(w.replace("’", "'") in entry["words"] or w in entry["short"] for w in _WORD.findall(text.lower()))
+    return any(w in entry["words"] or w in entry["short"] for w in _words(text))
 
 
 def written(passage: Passage, languages: Sequence[str]) -> str:
@@ -113,7 +113,7 @@ def asks(kind: str, language: str, message: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _recognised(text: str, languages: tuple[str, ...]) -> str | None:
-    words = [w.lower().replace("’", "'") for w in _WORD.findall(text)]
+    words = _words(text)
     if not words:
         return None
     if len(words) >= MANY_WORDS and (guessed := _guessed(text, languages)):
@@ -125,6 +125,11 @@ def _recognised(text: str, languages: tuple[str, ...]) -> str | None:
     if len(words) < ENOUGH_WORDS:
         return None
     return _guessed(text, languages)
+
+
+def _words(text: str) -> list[str]:
+    """As the lists write them: lower case, with a plain apostrophe."""
+    return [w.lower().replace("’", "'") for w in _WORD.findall(text)]
 
 
 def _guessed(text: str, languages: Sequence[str]) -> str | None:

@@ -113,7 +113,7 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         ranked = await turn.box.selector.rank(said, today=turn.today)
         ranked = [c for c in ranked if not c.operation.identifies] if turn.customer or best is not None else ranked
         ranked = [
-            c for c in ranked if not c.operation.writes or orders or (not idle and (wishes(part.text, c) or _offers(turn, part.text, c)))
+            c for c in ranked if not c.operation.writes or orders or (not idle and (wishes(part.text, c) or (mishap and _offers(turn, c))))
         ]
         ranked = ranked if not mishap else [c for c in ranked if c.operation.writes or c.operation.needs_customer]
         ranked = [_as_named(c, said) for c in ranked]
@@ -152,10 +152,9 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
     )
 
 
-def _offers(turn: Matter, text: str, choice: Choice) -> bool:
+def _offers(turn: Matter, choice: Choice) -> bool:
     """An act that helps after a mishap and is only done after a yes: who lost a card is asked whether it shall be frozen."""
-    sure = choice.operation.confirm and choice.score >= OFFERED and not choice.features.get("own_verb")
-    return turn.customer is not None and sure and reports(text)
+    return turn.customer is not None and choice.operation.confirm and choice.score >= OFFERED and not choice.features.get("own_verb")
 
 
 def _as_named(choice: Choice, text: str) -> Choice:
