@@ -33,7 +33,7 @@ from threadpoolctl import threadpool_limits
 
 from frontdesk.analytics.contradictions import contradictions
 from frontdesk.analytics.folding import Analyst
-from frontdesk.analytics.score import score
+from frontdesk.analytics.score import WEIGHTS, Rubric, score
 from frontdesk.analytics.sentiment import Sentiment
 from frontdesk.analytics.summary import claims, summarise, untraceable
 from frontdesk.domain.conversation import ConversationId, TurnId
@@ -48,6 +48,7 @@ from frontdesk.store.store import Store
 from frontdesk.training.sentiment_head import public_rows
 
 RUNS = "tau_bench_v1/airline_gpt4o_trajectories.jsonl"
+POLICY = "tau2_bench/airline/policy.md"
 TENANT = TenantId("bench")
 
 
@@ -103,12 +104,18 @@ def _vader(texts: list[str]) -> Any:
 
 
 def scores(data: Path, _given: argparse.Namespace) -> None:
-    """Rules over events between runs that passed and runs that failed; no run was trained on."""
-    runs, head = trajectories(data / RUNS), Sentiment.load()
+    """Rules over events between runs that passed and runs that failed; no run was trained on.
+
+    The agents had their company's policy before them, which no message of a run quotes, so the scores have it too. The row with equal
+    weights says what is left when nobody chose what counts how much.
+    """
+    runs, head, policy = trajectories(data / RUNS), Sentiment.load(), (data / POLICY).read_text("utf-8")
     start = time.perf_counter()
-    made = [score(run.events, sentiment=head) for run in runs]
+    made = [score(run.events, sentiment=head, known=policy) for run in runs]
     spent = time.perf_counter() - start
     passed, totals = np.array([r.passed for r in runs]), np.array([s.total or 0.0 for s in made])
+    equal = Rubric(weights=dict.fromkeys(WEIGHTS, 1.0))
+    level = [score(run.events, equal, sentiment=head, known=policy).total or 0.0 for run in runs]
     rng, drawn = np.random.default_rng(7), []
     for _ in range(1000):
         some = rng.integers(0, len(runs), len(runs))
@@ -116,6 +123,7 @@ def scores(data: Path, _given: argparse.Namespace) -> None:
             drawn.append(roc_auc_score(passed[some], totals[some]))
     low, high = np.percentile(drawn, [2.5, 97.5])
     row(f"scores by rules, {len(runs)} rated runs, AUC", ">= 0.70", f"{roc_auc_score(passed, totals):.3f} ({low:.2f} to {high:.2f})")
+    row("  every criterion weighing the same", "", f"{roc_auc_score(passed, level):.3f}")
     row(
         "  peer: the shorter the better (messages)",
         "",

@@ -170,3 +170,15 @@ def test_too_few_labels_or_one_kind_alone_say_what_to_do():
 def test_a_draft_that_was_rejected_is_no_source():
     tale = Tale().customer("How much?").happens(e.DraftRejected(sentence="It costs 4711.", objection="no source")).agent("It costs 4711.")
     assert (mark(tale, "accuracy").value or 1.0) < 1.0
+
+
+def test_a_goodbye_needs_no_reply_and_an_order_in_a_thank_you_does():
+    goodbye = "Thank you so much for all of your help today, that was everything for now. Take care!"
+    assert mark(good().customer(goodbye), "closing").value == 1.0
+    assert mark(good().customer("Thanks a lot for all that. Please cancel my other order too, I no longer want it."), "closing").value < 1.0
+
+
+def test_a_figure_from_the_policy_that_the_agent_had_has_a_source():
+    tale = Tale().customer("What does a second bag cost me?").agent("It costs 4711 euros.")
+    assert mark(tale, "accuracy").value < 1.0
+    assert mark(tale, "accuracy", known="A second bag costs 4711 euros.").value == 1.0

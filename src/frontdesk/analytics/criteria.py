@@ -47,6 +47,10 @@ _YES = re.compile(
     r"\b(yes|yeah|yep|sure|ok(ay)?|please do|go ahead|confirm\w*|proceed|correct|right|do it|sounds good|ja|oui|sí|si|agree)\b",
     re.IGNORECASE,
 )
+_THANKS = re.compile(
+    r"\bthank|\bthanks\b|\b(?:that's|that is|that was|that will be) (?:all|everything)\b|\b(?:good ?bye|bye|take care)\b|\bdanke\b|\bmerci\b|\bgracias\b|\bbedankt\b",
+    re.IGNORECASE,
+)
 _WANTS_HUMAN = re.compile(
     r"\b(?:(?:speak|talk|transfer|connect|pass|put)\w*\b[^.?!]{0,30}\b(?:human|person|agent|representative|somebody|someone|supervisor|manager)|real person|human agent)\b",
     re.IGNORECASE,
@@ -86,8 +90,9 @@ class Said:
 
 
 class Talk:
-    def __init__(self, events: Sequence[Recorded], sentiment: Sentiment | None) -> None:
+    def __init__(self, events: Sequence[Recorded], sentiment: Sentiment | None, known: str = "") -> None:
         self.events = events
+        self.known = known
         numbers = turn_numbers(events)
         self.turn = [numbers.get(r.turn, 0) for r in events]
         self.said = [s for i, r in enumerate(events) if (s := said_in(r.event, i, self.turn[i])) is not None]
@@ -118,8 +123,10 @@ def said_in(event: Event, place: int, turn: int) -> Said | None:
 
 
 def _is_reply(text: str) -> bool:
-    """A yes, a thank-you, a detail: not a request of its own."""
-    return len(text) < 60 and "?" not in text and bool(_YES.search(text) or re.search(r"\bthank", text, re.IGNORECASE))
+    """A yes, a thank-you, a goodbye: not a request of its own."""
+    if "?" in text:
+        return False
+    return (len(text) < 60 and bool(_YES.search(text))) or (len(text) < 200 and bool(_THANKS.search(text)) and not _ORDER.search(text))
 
 
 # --- criteria: each reads a conversation and says how well it does, why, and where ---
@@ -200,6 +207,7 @@ def _forward_motion(talk: Talk) -> Mark:
 
 def _accuracy(talk: Talk) -> Mark:
     grounds = Grounds()
+    grounds.learn(talk.known)
     found: list[tuple[str, Evidence]] = []
     figures = 0
     for i, recorded in enumerate(talk.events):

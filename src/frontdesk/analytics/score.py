@@ -94,7 +94,7 @@ class Rubric:
         return f"{self.judge}-{_digest(said)}"
 
 
-VERSION = 1
+VERSION = 2
 WEIGHTS: Mapping[str, float] = {
     "communication": 1.0,
     "question_handling": 2.0,
@@ -135,11 +135,14 @@ def rubric_of(tenant: Tenant | None) -> Rubric:
     return Rubric(weights=weights, passes=float(passes), flags=tuple(_flag(f, where) for f in given.get("flags") or ()), judge=judge)
 
 
-def score(events: Iterable[Recorded], rubric: Rubric | None = None, *, sentiment: Sentiment | None = None) -> Score:
-    """The score of one conversation's events (in order), by rules. `sentiment`: hears who is upset; None: without empathy."""
+def score(events: Iterable[Recorded], rubric: Rubric | None = None, *, sentiment: Sentiment | None = None, known: str = "") -> Score:
+    """The score of one conversation's events (in order), by rules. `sentiment`: hears who is upset; None: without empathy.
+
+    `known`: text that whoever answered worked from and no event quotes, such as the policy that agents have before them; its figures have a source.
+    """
     rubric = rubric or Rubric()
     told = list(events)[-READ:]
-    talk = Talk(told, sentiment)
+    talk = Talk(told, sentiment, known)
     marks = tuple(replace(check(talk), weight=weight) for name, check in CRITERIA.items() if (weight := rubric.weights.get(name, 0.0)) > 0)
     return _total(told, marks, rubric, "rules", flags_in(told, rubric.flags))
 
