@@ -13,6 +13,8 @@ from frontdesk.domain.tenancy import ToolSource
 from frontdesk.models.protocols import Vectors
 from frontdesk.tools.catalog import Catalog, read_document
 from frontdesk.tools.checking import fit
+from frontdesk.tools.dates import find_days
+from frontdesk.tools.numbers import find_numbers
 from frontdesk.tools.operation import Operation
 from frontdesk.tools.understanding import Offer, corrections, extract, understand
 
@@ -73,7 +75,8 @@ paths:
       summary: Get a case file by its reference
       parameters: [{name: ref, in: query, required: true, schema: {type: string, pattern: '^[A-Z0-9]{6}$', example: ZK4P9Q}}]
 """
-OPERATIONS, _ = read_document(DOCUMENT, source=ToolSource(openapi="a.yaml", server="https://x.invalid"))
+SOURCE = ToolSource(openapi="a.yaml", server="https://x.invalid")
+OPERATIONS, _ = read_document(DOCUMENT, source=SOURCE)
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +279,68 @@ def test_every_value_without_a_problem_fits_its_schema(text: str) -> None:
             assert 0 <= found.span[0] <= found.span[1] <= len(text)
             if not found.problem:
                 assert fit(argument, found.value)[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "day"),
+    [
+        ("Friday 9 April 2027", "2027-04-09"),
+        ("on Friday, the 9th of April 2027", "2027-04-09"),
+        ("9 April 2027 (Friday)", "2027-04-09"),
+        ("Friday the 9th", "2027-04-09"),
+        ("Fri 09/04/2027", "2027-04-09"),
+    ],
+)
+def test_a_weekday_beside_a_date_is_that_date(text: str, day: str):
+    assert [d.value.isoformat() for d in find_days(text, TODAY) if d.value] == [day]
+
+
+def test_two_weekdays_stay_two():
+    assert len(find_days("Monday or Tuesday", TODAY)) == 2
+
+
+def test_a_bare_day_corrects_within_the_month_that_was_said(others: dict[str, Operation]):
+    known = {"check_in": "2027-07-05"}
+    found = corrections(others["stay"], "oh no wait, the 6th, sorry", known=known, today=TODAY)
+    assert {n: e.value for n, e in found.items()} == {"check_in": "2027-07-06"}
+
+
+def test_a_code_that_is_known_is_no_telephone_number():
+    document = """
+openapi: 3.1.0
+paths:
+  /orders/{order_no}/visit:
+    post:
+      operationId: visit
+      summary: Book a visit
+      parameters: [{name: order_no, in: path, required: true, schema: {type: string, pattern: '^[0-9]{7}$'}}]
+      requestBody:
+        content: {application/json: {schema: {type: object, properties: {phone: {type: string}}}}}
+"""
+    operation = read_document(document, source=SOURCE)[0][0]
+    assert not extract(operation, "a visit for 5512345 please", known={"order_no": "5512345"}, today=TODAY)
+    assert extract(operation, "call me on 020 555 1234", known={"order_no": "5512345"}, today=TODAY)["phone"].value == "020 555 1234"
+
+
+def test_what_a_description_says_of_a_choice_names_it():
+    document = """
+openapi: 3.1.0
+paths:
+  /carriage:
+    get:
+      operationId: carriage
+      summary: Price of carriage
+      parameters:
+        - name: load
+          in: query
+          required: true
+          description: "Kind of load: small = chair, stool; bigPiece = bed, wardrobe, table"
+          schema: {type: string, enum: [small, bigPiece]}
+"""
+    operation = read_document(document, source=SOURCE)[0][0]
+    assert extract(operation, "what would a wardrobe cost", today=TODAY)["load"].value == "bigPiece"
+    assert extract(operation, "what would a stool cost", today=TODAY)["load"].value == "small"
+
+
+def test_a_turn_of_phrase_counts_nothing():
+    assert [n.value for n in find_numbers("can I pay it all in one go, at 33?")] == [33]

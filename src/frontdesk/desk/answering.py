@@ -17,7 +17,7 @@ from frontdesk.desk.listing import next_place, replacing, taken
 from frontdesk.desk.matter import Attempt, Matter
 from frontdesk.desk.proposing import POSSIBLE, SURE
 from frontdesk.desk.understanding import leans_on_history
-from frontdesk.desk.wishes import ANYTHING, agrees_to_nothing, asks
+from frontdesk.desk.wishes import ANYTHING, agrees_to_nothing, asks, asks_somewhere
 from frontdesk.domain.conversation import Pending, Route
 from frontdesk.domain.events import SlotRequested
 from frontdesk.tools.consent import Consent, consent, gives_up
@@ -43,6 +43,8 @@ async def confirmed(turn: Matter, operation: Operation, pending: Pending, messag
     if loose:
         values = {**pending.arguments, **loose}
         return await ask_consent(turn, operation, values, f"{pending.words} {message}")
+    if "?" in message and asks_somewhere(message) and len(content_words(message)) > OWN_MATTER:
+        return None  # "hold on, does that mean ...?" is no refusal
     if answer is Consent.NO:
         return turn.end(turn.say("nothing_done"), Route.ELICIT, confidence=0.9)
     if asks(message):
@@ -182,8 +184,15 @@ def _leaves(operation: Operation, pending: Pending, message: str) -> bool:
     """The customer wants no more of the matter; a choice that was offered and sounds like it ("no longer needed") is an answer."""
     if any(_plain(label) in _plain(message) for label in pending.choices):
         return False
-    refuses = consent(message) is Consent.NO and not any(c.isdigit() for c in message) and not _is_flag(operation, pending.slot)
+    plainly = _REFUSES.match(message.lower().replace("’", "'")) is not None  # "to the door, no Saturday" refuses nothing
+    refuses = plainly and consent(message) is Consent.NO and not any(c.isdigit() for c in message) and not _is_flag(operation, pending.slot)
     return gives_up(message) or refuses
+
+
+_REFUSES = re.compile(
+    r"\W*(?:(?:oh|ok|okay|well|hm+|sorry|thanks|actually|then|and|but|i think|please)\W+)*"
+    r"(?:no|nope|nah|not|none|never|stop|wait|hold|hang|leave|forget|scrap|drop|skip|keep|abort|cancel|better not|i (?:do not|don'?t|would rather not|refuse|decline)|don'?t)\b"
+)
 
 
 def _plain(text: str) -> str:

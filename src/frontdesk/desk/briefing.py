@@ -31,6 +31,7 @@ from frontdesk.errors import BadInput, FrontdeskError, StoreUnavailable
 from frontdesk.models.protocols import Embedder
 from frontdesk.store.store import Store
 from frontdesk.tools.catalog import Catalog
+from frontdesk.tools.rendering import currency_of
 
 LEXICON_PASSAGES = 20_000
 """Passages that word statistics are taken from; a larger tenant is sampled from its start."""
@@ -61,6 +62,8 @@ class Briefing:
     catalog: Catalog
     language: str = languages.ENGLISH
     """In which the customer is spoken to."""
+    currency: str = ""
+    """ISO code of the one currency that the sources speak of: what an API's amounts are in where it names none."""
     readable: frozenset[str] = frozenset()
     """In which there is something to read; empty for a tenant with one language."""
 
@@ -145,6 +148,7 @@ class Briefings:
             phrases=Phrases(tenant),
             catalog=catalog,
             language=tenant.languages[0],
+            currency=currency_of(texts),
             readable=await asyncio.to_thread(_readable, tenant, passages),
         )
 

@@ -22,6 +22,7 @@ from frontdesk.desk.intent import Intent
 from frontdesk.desk.knowledge import from_documents
 from frontdesk.desk.lookup import Lookup
 from frontdesk.desk.phrasing import Phrasing
+from frontdesk.desk.proposing import AT_HAND, wants_translation
 from frontdesk.desk.reading import Evidence, Question, Reader, together
 from frontdesk.desk.understanding import Part, clauses_of, parts_of
 from frontdesk.desk.units import UnitKind
@@ -44,9 +45,9 @@ from frontdesk.tools.selection import described_by
 
 MOST_PARTS = 3
 """Questions of one message that are answered; more are rare and make a reply unreadable."""
-OVERRULES = 0.6
+OVERRULES = 0.66
 """Evidence this good is an answer even where the router saw no question."""
-PERHAPS = 0.22
+PERHAPS = 0.24
 """From here up to the reader's own bar the nearest text is shown as what it is: perhaps the answer."""
 PERHAPS_ABROAD = 0.65
 """The same for a question in another language than English, which the reader was not trained on."""
@@ -65,8 +66,6 @@ ANGRY = 0.6
 """Anger from which a reply without a good answer would only add to it: then a human takes over."""
 UNREADY = 0.65
 """How sure a tool must be where it would have to ask first and documents have an answer."""
-AT_HAND = 0.35
-"""How sure a tool must be where it only has to read and no document has an answer."""
 LINES_OWN, LINES_LEAD = 0.3, 0.1
 """How like its own sources a message must be to be a line's matter, and how much more so than any other line's."""
 RIVALRY = 0.6
@@ -209,11 +208,8 @@ class Desk:
         parts = parts_of(spelt, conversation, briefing.lexicon)[:MOST_PARTS]
         yield QuestionUnderstood(parts=tuple(p.readings[0] for p in parts))
         whole: list[Answer] = []
-        lookup.begin(briefing, *([spelt] if len(parts) > 1 else []), *(p.readings[0] for p in parts))
-        if len(parts) > 1:
-            entire = Part(text=spelt, readings=(spelt,))
-            async for event in self._look_up(briefing, lookup, entire, intent, whole):
-                yield event
+        async for event in self._look_up_whole(briefing, lookup, spelt, parts, intent, whole):
+            yield event
         asked = False
         told: set[str] = set()
         beside: list[Part] = []
@@ -248,8 +244,21 @@ class Desk:
             if not self._answers(read):
                 async for event in self._look_among_own(briefing, caller, conversation, part, intent, held):
                     yield event
+            last = proposal if not repeated and not any(a.draft for a in (*held, *read, *answers)) else None
+            async for event in self._try_last(briefing, caller, conversation, part, last, message, held, asked=asked):
+                asked = asked or isinstance(event, SlotRequested)
+                yield event
             answered = held or [_or_whole(found, whole) for found in read]
             answers += [a for a in answered if a.draft is not None or part not in beside]
+
+    async def _look_up_whole(
+        self, briefing: Briefing, lookup: Lookup, message: str, parts: Sequence[Part], intent: Intent, answers: list[Answer]
+    ) -> AsyncGenerator[Event]:
+        """Begins all searches; a message of several parts is also read as a whole."""
+        lookup.begin(briefing, *([message] if len(parts) > 1 else []), *(p.readings[0] for p in parts))
+        if len(parts) > 1:
+            async for event in self._look_up(briefing, lookup, Part(text=message, readings=(message,)), intent, answers):
+                yield event
 
     async def _look_among_own(
         self, briefing: Briefing, caller: Caller, conversation: Conversation, part: Part, intent: Intent, answers: list[Answer]
@@ -260,6 +269,27 @@ class Desk:
             yield event
         if held is not None:
             answers.append(Answer(part=part, draft=held.draft))
+
+    async def _try_last(
+        self,
+        briefing: Briefing,
+        caller: Caller,
+        conversation: Conversation,
+        part: Part,
+        proposal: Proposal | None,
+        message: str,
+        answers: list[Answer],
+        *,
+        asked: bool,
+    ) -> AsyncGenerator[Event]:
+        """A look-up that is better than no answer, where there is none. `asked`: this turn asks for something already."""
+        if proposal is None or not proposal.last:
+            return
+        attempt = await self._dynamic.carry_out(briefing, caller, conversation, proposal, message)
+        if not (asked and attempt.asks):
+            for event in attempt.events:
+                yield event
+            answers.append(Answer(part=part, draft=attempt.draft))
 
     async def _line(self, briefing: Briefing, message: str) -> Briefing | None:
         """The line behind a front door whose matter a message is that nothing answers; None when it is none's, or several's."""
@@ -306,7 +336,9 @@ class Desk:
         tenant = briefing.tenant
         lines = [briefing, *[await self._briefings.of(self._tenants[t]) for t in tenant.lines if t in self._tenants]]
         best: tuple[Question, list[Evidence]] | None = None
-        for reading in part.readings:
+        for reading in (*part.readings, part.continued):
+            if not reading or (reading == part.continued and best is not None and best[1][0].probability >= _least(briefing)):
+                continue
             ranked: list[Evidence] = []
             for line in lines:
                 lookup.begin(line, reading)
@@ -332,7 +364,7 @@ class Desk:
             return
         question, ranked = best
         chance = ranked[0].probability
-        off_topic = intent.route in (Route.SMALLTALK, Route.REFUSE)
+        off_topic = intent.route in (Route.SMALLTALK, Route.REFUSE) or wants_translation(part.text)
         strict = off_topic or briefing.foreign
         if chance < (OVERRULES if off_topic else _least(briefing)) and (strict or ranked[0].alone < ALONE):
             answers.append(Answer(part=part, draft=None, nearest=ranked[0]))
@@ -525,7 +557,7 @@ def _as_said(briefing: Briefing, message: str, intent: Intent) -> Intent:
         return replace(intent, route=Route.REFUSE, name=FORGED, confidence=1.0)
     if briefing.foreign:
         return _abroad(briefing, message, intent)
-    if intent.name == "refuse/injection" and WANTS_HUMAN.search(message):
+    if intent.name in ("refuse/injection", "refuse/emergency") and WANTS_HUMAN.search(message):
         return replace(intent, route=Route.HANDOFF, name="handoff/requested", asks_human=True)
     return _greeted(briefing, message, intent)
 

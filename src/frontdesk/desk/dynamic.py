@@ -29,7 +29,7 @@ from frontdesk.desk.identifying import identify
 from frontdesk.desk.intent import Intent
 from frontdesk.desk.matter import IDENTIFY, SIGN_IN, Attempt, Box, Matter, Proposal, Tools, plain_draft
 from frontdesk.desk.modelled import by_model, written
-from frontdesk.desk.own import among_own, holds, words_of_result
+from frontdesk.desk.own import among_own, holds, speaks_of_own, words_of_result
 from frontdesk.desk.proposing import CERTAIN, LIVELY, SURE, built_in, names_another, proposed, wants_translation
 from frontdesk.desk.subjects import other_subject
 from frontdesk.desk.understanding import Part
@@ -49,6 +49,8 @@ from frontdesk.tools.rendering import Rendering
 from frontdesk.tools.selection import Selector
 from frontdesk.tools.strategies import Writing, strategy
 
+DOUBTFUL = 0.6
+"""Score of a look-up among the customer's own records up to which others that hold what the message names are as likely."""
 Search = Callable[[TenantId, str], Awaitable[Sequence[Mapping[str, Any]]]]
 """A tenant and a question; passages as `{"title", "text", "source"}`."""
 
@@ -117,6 +119,7 @@ class Dynamic:
         turn = self._turn(briefing, caller, conversation)
         turn.events += proposal.events
         turn.modelled = proposal.writing is not None
+        proposal = await _rather_own(turn, proposal)
         refused = await self._refused(turn, proposal.operation, message)
         if refused is not None:
             return refused
@@ -223,8 +226,8 @@ class Dynamic:
 
     def _box(self, briefing: Briefing) -> Box:
         known = self._boxes.get(briefing.tenant.id)
-        if known is None or known.briefed is not briefing.catalog:
-            rendering = Rendering(zone=ZoneInfo(briefing.tenant.timezone))
+        if known is None or known.briefed is not briefing.catalog or known.rendering.currency != briefing.currency:
+            rendering = Rendering(currency=briefing.currency, zone=ZoneInfo(briefing.tenant.timezone))
             catalog = briefing.catalog.beside(self._built_in(briefing.tenant))
             known = Box(
                 catalog=catalog,
@@ -279,6 +282,20 @@ class Dynamic:
             detail={"conversation": turn.conversation.id, "named": other.text},
         )
         return turn.end(turn.say("other_person"), Route.REFUSE, confidence=0.9)
+
+
+async def _rather_own(turn: Matter, proposal: Proposal) -> Proposal:
+    """The customer's own records instead of a public look-up that would have to ask, or of other records that are as likely, where they
+    hold what the message speaks of as the customer's."""
+    operation = proposal.operation
+    public = bool(operation.required) and not operation.needs_customer
+    doubtful = operation.bound and not operation.required and proposal.score < DOUBTFUL
+    settled = operation.writes or operation.run is not None or proposal.repeats or proposal.writing is not None
+    if turn.customer is None or settled or not (public or doubtful) or not speaks_of_own(proposal.text):
+        return proposal
+    own = await among_own(turn, proposal.text)
+    turn.fetched.clear()
+    return proposal if own is None or own.name == operation.name else replace(proposal, operation=own, known={}, focus="", rest="")
 
 
 def _words_of_results(turn: Matter) -> frozenset[str]:

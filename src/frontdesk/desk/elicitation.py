@@ -85,8 +85,10 @@ async def gather(
         argument = operation.argument(name)
         if argument is None or value.confidence < (SURE if argument.required or name == asked else 0.7):
             continue
-        if value.problem:
+        if value.problem and (argument.required or name == asked):
             problems[name] = value.problem
+        elif value.problem:
+            continue  # nobody was asked for it, and nothing needs it
         else:
             values[name] = fresh[name] = value.value
     return Gathered(values=values, fresh=fresh, problems=problems)
@@ -238,7 +240,7 @@ def fitting(records: Sequence[Record], operation: Operation, text: str, today: d
 
 def _agrees(record: Record, said: set[str], days: set[str]) -> int:
     score = 0
-    for value in _values_in(record):
+    for value in values_in(record):
         if isinstance(value, str) and value[:10] in days:
             score += 2
         elif isinstance(value, str):
@@ -260,13 +262,14 @@ def _sides(record: Record, text: str) -> int:
     return score
 
 
-def _values_in(node: Any) -> Iterator[Any]:
+def values_in(node: Any) -> Iterator[Any]:
+    """All plain values of a record, nested ones too."""
     if isinstance(node, Mapping):
         for value in node.values():
-            yield from _values_in(value)
+            yield from values_in(value)
     elif isinstance(node, list):
         for value in node:
-            yield from _values_in(value)
+            yield from values_in(value)
     else:
         yield node
 
@@ -324,7 +327,10 @@ def choices_of(argument: Argument) -> Choices | None:
     if not argument.enum or argument.type == "boolean":
         return None
     labels = argument.schema.get("x-labels", {}) or argument.schema.get("items", {}).get("x-labels", {})
-    shown = tuple(str(labels.get(str(v), words_of(str(v)) if re.fullmatch(r"[a-z0-9_]+", str(v)) else v)) for v in argument.enum)
+    shown = tuple(
+        str(labels.get(str(v), words_of(str(v)) if re.fullmatch(r"[a-z0-9_]+|[a-z]{2,}(?:[A-Z][a-z0-9]+)+", str(v)) else v))
+        for v in argument.enum
+    )
     return Choices(labels=shown, values=argument.enum)
 
 
@@ -367,8 +373,10 @@ def hint_of(argument: Argument) -> str:
 def said_of(argument: Argument) -> str:
     """What an argument is, in the document's own words where those are short: "the city of departure", "the wanted document"."""
     first = re.split(r"[.;,:–—-]\s|\s[-–]\s|\.$", argument.description.strip())[0].strip()
-    first = re.sub(r"\s+as (?:YYYY|HH|an? ISO)\S*.*$", "", first)
-    if 1 <= len(first.split()) <= 9 and not re.search(r"[`{}\[\]]|https?:", first):
+    first = re.sub(r"\s+as (?:YYYY|HH|an? ISO)\S*.*$|\s*\((?:ISO|YYYY)[^)]*\)", "", first)
+    if argument.enum and (" or " in first or any(words_of(str(v)) in first.lower() for v in argument.enum)):
+        return f"the {argument.label}"  # it tells of the choices, which follow anyway
+    if 1 <= len(first.split()) <= 9 and first.split()[-1].lower() != "only" and not re.search(r"[`{}\[\]]|https?:", first):
         plain = first[:1].lower() + first[1:] if not first[:2].isupper() else first
         return plain if re.match(r"(?:the|an?|your|which|what|how)\b", plain) else f"the {plain}"
     return f"the {argument.label}"

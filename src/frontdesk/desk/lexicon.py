@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 
+from frontdesk.desk.everyday import meanings
 from frontdesk.desk.guardrails import content_words, stem
 from frontdesk.desk.quantities import spans
 from frontdesk.desk.units import units_of
@@ -87,7 +88,7 @@ class Lexicon:
     def _count(self, passage: Passage) -> None:
         self.size += 1
         text = " ".join((passage.title, *passage.headings, passage.text, passage.table.caption if passage.table else ""))
-        for word in set(content_words(text)):
+        for word in {*meanings(text), *content_words(text)}:
             self.frequency[word] = self.frequency.get(word, 0) + 1
         if passage.table is not None:
             self._group(passage.table.header[1:])

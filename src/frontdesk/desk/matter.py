@@ -44,6 +44,8 @@ class Proposal:
     known: Mapping[str, Any] = field(default_factory=dict)
     unready: bool = False
     """Nothing can be called yet: somebody has to sign in first, or to say more."""
+    last: bool = False
+    """Too unsure to stand beside other answers, and better than none."""
     rest: str = ""
     """What else the same words ask, for other sources."""
     focus: str = ""

@@ -6,10 +6,11 @@ import re
 from typing import Any
 
 from frontdesk.desk.acting import read
-from frontdesk.desk.elicitation import missing, provider_of, records_of
+from frontdesk.desk.elicitation import missing, provider_of, records_of, values_in
+from frontdesk.desk.everyday import alike
 from frontdesk.desk.guardrails import content_words, stem
 from frontdesk.desk.matter import Matter
-from frontdesk.desk.wishes import asks, is_order
+from frontdesk.desk.wishes import asks_somewhere, is_order
 from frontdesk.tools.operation import Operation
 from frontdesk.tools.selection import Mood, mood_of
 from frontdesk.tools.slots import vocabulary
@@ -22,6 +23,13 @@ LEAST_WORD = 4
 """Letters of a word that can tell one record from others."""
 _OWN = re.compile(r"\b(?:i|i'm|i've|i'd|me|my|mine|we|our|us)\b", re.IGNORECASE)
 
+_HELD = re.compile(
+    r"\b(?:my|our|mine|ours|(?:i|we)(?:'ve| have| had| booked| ordered| bought| sent| paid| reserved| signed| made| rented| returned)|"
+    r"you (?:gave|sent|booked|charged|took|owe|promised|paid|have for me)|(?:did|have|havent|haven't|has|will|do) (?:you|they) "
+    r"(?:give|given|send|sent|book|booked|charge|charged|take|taken|pay|paid|refund|refunded) ?(?:me|us|my|our)?)\b",
+    re.IGNORECASE,
+)
+"""Speaks of something that the customer has here already."""
 _NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]{2,}")
 """A name inside a sentence, perhaps of something that the customer has here."""
 
@@ -46,23 +54,28 @@ def _own_reads(turn: Matter, operation: Operation) -> list[Operation]:
     return list({o.name: o for o in wanted if o.bound and not o.writes and not o.required and o.run is None}.values())
 
 
+def speaks_of_own(text: str) -> bool:
+    """Whether a message asks about something that the customer has here already."""
+    return _HELD.search(text.replace("’", "'")) is not None and asks_somewhere(text) and not is_order(text)
+
+
 async def among_own(turn: Matter, text: str) -> Operation | None:
     """The read of the customer's own records that holds something which a question names in its own words; None for what is no such question.
 
     Raises ModelUnavailable.
     """
     own = _OWN.search(text) or _NAME.search(text)
-    personal = own is not None and asks(text) and not is_order(text) and not (mood_of(text) is Mood.WONDER and _OWN.search(text))
+    personal = own is not None and asks_somewhere(text) and not is_order(text) and not (mood_of(text) is Mood.WONDER and _OWN.search(text))
     ranked = await turn.box.selector.rank(text, today=turn.today) if personal else []
     lists = [
         c.operation for c in ranked if c.operation.bound and not c.operation.writes and not missing(c.operation, {}) and c.score >= LIKELY
     ]
     best: tuple[int, Operation] | None = None
     for operation in lists[:MOST_READS]:
-        telling = {w for w in content_words(text) if len(w) >= LEAST_WORD} - vocabulary(operation)
+        telling = alike({w for w in content_words(text) if len(w) >= LEAST_WORD} - vocabulary(operation))
         outcome = await read(turn, operation, {}) if telling else None
         rows = records_of(outcome.data) if outcome is not None and outcome.ok else []
-        shared = max((len(telling & words_of_result([v for v in row.values() if isinstance(v, str)])) for row in rows), default=0)
+        shared = max((len(telling & alike(words_of_result([v for v in values_in(row) if isinstance(v, str)]))) for row in rows), default=0)
         if shared and (best is None or shared > best[0]):
             best = shared, operation
     return best[1] if best is not None else None

@@ -13,7 +13,7 @@ from frontdesk.desk.matter import Matter, Proposal
 from frontdesk.desk.subjects import foreign_id
 from frontdesk.desk.telling import narrowed
 from frontdesk.desk.understanding import Part, clauses_of, leans_on_history
-from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order, order_heads, reports, sentences_of, wishes
+from frontdesk.desk.wishes import agrees_to_nothing, asks, asks_somewhere, is_order, order_heads, reports, sentences_of, wants_done, wishes
 from frontdesk.domain.conversation import Conversation, Route, Speaker, ToolCall
 from frontdesk.tools.consent import correction
 from frontdesk.tools.everyday import Everyday, everyday
@@ -48,6 +48,23 @@ OFFERED = 0.85
 """Score from which an act is offered that nobody ordered."""
 LATELY = 2
 """Messages of the customer before this one in which a choice that is still open may stand."""
+OPEN = 0.05
+"""What a look-up that has to ask for details is behind one that need not."""
+GIVEN, MOSTLY, AHEAD = 2, 0.6, 1.5
+"""Details, share of what is needed or said, and lead in rank from which a look-up is meant although its words alone leave it open."""
+ALIKE, EXPLAINED = 0.3, 0.4
+"""Likeness to an operation's words, and share of what is said that they explain, below both of which it is hardly meant."""
+MOST_LEFT = 0.3
+"""Tens of words that such a question may say beside it."""
+FAR, NEAR, LIKE, WORDED = 1.5, 0.33, 0.5, 0.25
+"""Lead in rank, likeness (with shared words or all that is needed, and without), and share of rare words from which a look-up is tried
+when nothing else answers."""
+RULELIKE = -1.6
+"""How much like a question about rules, and not about how things stand, such a message may be (log-odds)."""
+ALONE = 3.0
+"""Lead from which such a look-up stands beside what may perhaps be the answer."""
+AT_HAND = 0.35
+"""How sure a tool must be where it only has to read and no document has an answer."""
 NAMED = 2
 """Words up to which a message can be nothing but the name of what an operation gives."""
 BUILT_IN = 0.5
@@ -113,24 +130,33 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         ranked = await turn.box.selector.rank(said, today=turn.today)
         ranked = [c for c in ranked if not c.operation.identifies] if turn.customer or best is not None else ranked
         ranked = [
-            c for c in ranked if not c.operation.writes or orders or (not idle and (wishes(part.text, c) or (mishap and _offers(turn, c))))
+            c
+            for c in ranked
+            if not c.operation.writes
+            or orders
+            or (not idle and (wishes(part.text, c) or wants_done(part.text, c) or (mishap and _offers(turn, c))))
         ]
         ranked = ranked if not mishap else [c for c in ranked if c.operation.writes or c.operation.needs_customer]
-        ranked = [_as_named(c, said) for c in ranked]
+        ranked = [_as_given(turn, _as_named(c, said), said) for c in ranked]
         close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
         doing = [c for c in ranked[:MOST_DOING] if orders and c.operation.writes and c.features.get("own_verb") and c.score >= POSSIBLE]
-        found = max(doing[:1] or close, key=lambda c: c.score, default=None)
+        found = max(
+            doing[:1] or close, key=lambda c: c.score - (0.0 if c.operation.writes or not c.features.get("open") else OPEN), default=None
+        )
         found = _readier(turn, found, ranked) if found is not None else None
         likely[said] = found.score if found is not None else 0.0
         if found is not None and (best is None or found.score > best.score or (best.operation.identifies and found.score >= POSSIBLE)):
             best, focus = found, said if said != text else ""
-    if best is None or best.score < (POSSIBLE if turn.conversation.pending is None else POSSIBLE - SETTLED):
+    far = best is not None and turn.conversation.pending is None and _far_ahead(best)
+    if best is None or (best.score < (POSSIBLE if turn.conversation.pending is None else POSSIBLE - SETTLED) and not far):
+        return None
+    if _hardly(best):
         return None
     known = _from_earlier(turn, best.operation, part.text)
     pending = turn.conversation.pending
     at_hand = pending is not None and bool(best.operation.required) and not missing(best.operation, known)
     score = min(SURE, best.score + SETTLED) if at_hand else best.score
-    if score < POSSIBLE:
+    if score < POSSIBLE and not far:
         return None
     ordered = orders and best.features.get("own_verb", 0.0) > 0
     # An order is no question for documents.
@@ -141,8 +167,10 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
     focus = focus or (text.replace(rest, " ").strip() if rest else "")
     unsigned = best.operation.needs_customer and turn.customer is None
     given = best.features.get("open", 0.0) == 0
+    unready = unsigned or not (given or best.operation.needs_customer)
     return Proposal(
-        unready=unsigned or not (given or best.operation.needs_customer),
+        unready=unready,
+        last=far and score < (LIVELY if unready else AT_HAND),
         rest=rest,
         operation=best.operation,
         score=score,
@@ -150,6 +178,22 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         known=known,
         focus=focus,
     )
+
+
+def _far_ahead(choice: Choice) -> bool:
+    """A look-up that no other comes near, in words that are like its own: better than "I can't find that", where nothing else is."""
+    told = choice.features
+    worded = told.get("words", 0.0) >= WORDED or told.get("values", 0.0) >= 1.0
+    near = told.get("nearest", 0.0) >= (NEAR if worded else LIKE)
+    lively = told.get("standing", 0.0) >= RULELIKE
+    return near and lively and choice.margin >= FAR and not choice.operation.writes
+
+
+def _hardly(choice: Choice) -> bool:
+    """A look-up that a message only touches by a value: a question about a chemist in a town is none about the town's weather."""
+    told = choice.features
+    alike = told.get("nearest", 1.0) >= ALIKE or told.get("explained", 1.0) >= EXPLAINED
+    return not (alike or choice.operation.writes or told.get("codes") or choice.score >= LIVELY)
 
 
 def _offers(turn: Matter, choice: Choice) -> bool:
@@ -164,6 +208,25 @@ def _as_named(choice: Choice, text: str) -> Choice:
     if choice.operation.writes or not named or len(content_words(text)) > NAMED:
         return choice
     return replace(choice, score=max(choice.score, LIVELY))
+
+
+def _as_given(turn: Matter, choice: Choice, said: str) -> Choice:
+    """A look-up for which a question gives most of what it needs, or that it describes in all but its name, ahead of all others.
+
+    Who says "Gold, I am 41, paid monthly: how much?" means a quote, however much it sounds like a question about rules.
+    """
+    told, operation = choice.features, choice.operation
+    if operation.writes or operation.needs_customer or choice.margin < AHEAD or choice.score >= LIVELY or not asks_somewhere(said):
+        return choice
+    if choice.margin >= ALONE and _far_ahead(choice):
+        return replace(choice, score=LIVELY)
+    described = told.get("words", 0.0) >= 0.7 and told.get("explained", 0.0) >= MOSTLY and told.get("word_lead", 0.0) >= 0.5
+    if not described and told.get("left", 1.0) > MOST_LEFT:
+        return choice
+    read = extract(operation, said, today=turn.today)
+    given = [a for a in operation.required if a.name in read and not read[a.name].problem and read[a.name].confidence >= 0.7]
+    mostly = len(given) >= GIVEN and len(given) >= MOSTLY * len(operation.required)
+    return replace(choice, score=LIVELY) if described or mostly else choice
 
 
 def _readier(turn: Matter, found: Choice, ranked: Sequence[Choice]) -> Choice:
@@ -207,6 +270,9 @@ async def _again(turn: Matter, text: str) -> Proposal | None:
         anew = await gather(operation, text, embedder=None, today=turn.today)
         short = len(content_words(text)) <= 2
         changed |= {n: v for n, v in anew.fresh.items() if call.arguments.get(n) != v and (short or is_telling(operation, n))}
+        # One value said anew is that of what was asked about before, and not of something else beside it.
+        renewed = [v for n, v in changed.items() if n in call.arguments]
+        changed = {n: v for n, v in changed.items() if n in call.arguments or v not in renewed}
     changed |= moved
     leaning = leans_on_history(text)
     if not recent or is_order(text):

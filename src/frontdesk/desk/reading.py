@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from frontdesk.desk.guardrails import content_words
 from frontdesk.desk.lexicon import Lexicon
 from frontdesk.desk.signs import FEATURES, Question, Studies, Study, expected_amounts, face, signs_of, study
-from frontdesk.desk.units import Unit
+from frontdesk.desk.units import Unit, UnitKind
 from frontdesk.domain.knowledge import Passage
 from frontdesk.errors import BadInput
 from frontdesk.models.protocols import Embedder, Vectors
@@ -42,6 +42,10 @@ __all__ = [
 
 RIVALS = 12
 """Units whose chances are weighed against each other when several tenants are read together."""
+
+
+SAME = 0.98
+"""Probability that an FAQ pair answers who asks its very question."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +128,11 @@ class Reader:
         ranked = [
             Evidence(unit=s.unit, probability=p, alone=p / max(1e-9, p + nothing)) for s, p in zip(studies, chances.tolist(), strict=True)
         ]
+        asked = _bare(question.text)
+        ranked = [
+            replace(e, probability=SAME, alone=SAME) if e.unit.kind is UnitKind.FAQ and _bare(e.unit.passage.title) == asked else e
+            for e in ranked
+        ]
         return sorted(ranked, key=lambda e: -e.probability)
 
     async def signs(self, question: Question, units: Sequence[Unit], lexicon: Lexicon) -> NDArray[np.float64]:
@@ -189,6 +198,16 @@ class ReadingModel:
             if i + 1 < len(self.layers):
                 x = np.maximum(x, 0.0)
         return choice(x[:, 0])[:-1]
+
+
+def _bare(text: str) -> str:
+    """A question without capitals, punctuation and courtesies."""
+    said = " ".join(re.findall(r"[^\W_]+", text.lower().replace("’", "").replace("'", "")))
+    return re.sub(
+        r"^(?:(?:hi|hello|hey|please|so|and|ok|excuse me|good (?:morning|afternoon|evening)) )+|(?: (?:please|thanks|thank you))+$",
+        "",
+        said,
+    )
 
 
 def together(ranked: Sequence[Evidence]) -> list[Evidence]:

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from frontdesk.desk.guardrails import content_words
+from frontdesk.desk.everyday import meanings
 from frontdesk.desk.lexicon import Lexicon
 from frontdesk.desk.quantities import Dimension, Quantity, Span, quantities, spans
 from frontdesk.desk.units import Unit, UnitKind, units_of
@@ -80,7 +80,7 @@ class Question:
     @cached_property
     def words(self) -> frozenset[str]:
         """Stems of its content words."""
-        return frozenset(content_words(self.text))
+        return frozenset(meanings(self.text))
 
     @cached_property
     def amounts(self) -> tuple[Quantity, ...]:
@@ -199,13 +199,13 @@ def study(unit: Unit, lexicon: Lexicon) -> Study:
     cell = unit.kind is UnitKind.CELL
     about = f"{unit.context} {unit.row} {unit.column} {unit.value}" if cell else f"{unit.context} {unit.quote}"
     said = unit.value if cell else unit.quote
-    words, row, column = (frozenset(content_words(text)) for text in (about, unit.row, unit.column))
+    words, row, column = (frozenset(meanings(text)) for text in (about, unit.row, unit.column))
     return Study(
         unit=unit,
         faces=_faces(unit),
         words=words,
         weight=lexicon.weight(words),
-        around=frozenset(content_words(f"{place_text(unit.passage)} {unit.passage.text}")),
+        around=frozenset(meanings(f"{place_text(unit.passage)} {unit.passage.text}")),
         row_words=row,
         row_weight=lexicon.weight(row),
         column_words=column,

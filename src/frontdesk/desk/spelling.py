@@ -22,6 +22,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _EVERYDAY = 4
 """Times a word must stand in the support set to count as an everyday word; typing errors stand there once."""
 _SHORTEST = 3
+_BEGINS = 5
+"""Letters up to which a mistyped word begins as it should."""
 
 
 class Spelling:
@@ -58,6 +60,8 @@ class Spelling:
         near = [(str(word), float(distance)) for word, distance, _ in found]
         if len(low) == _SHORTEST:
             near = [n for n in near if sorted(n[0]) == sorted(low)]
+        if len(low) <= _BEGINS:  # a name such as "nook" is no mistyped "book"
+            near = [n for n in near if n[0][0] == low[0] or sorted(n[0]) == sorted(low)]
         if not near:
             return low
         near.sort(key=lambda n: n[1])

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import date, time
 from typing import Any
 
-from frontdesk.desk.elicitation import Record, pick_record, records_of
+from frontdesk.desk.elicitation import Record, pick_record, records_of, values_in
+from frontdesk.desk.everyday import alike
 from frontdesk.models.protocols import Embedder
 from frontdesk.tools.dates import find_days, find_times
 from frontdesk.tools.lexicon import STOP, stem
@@ -147,12 +148,12 @@ def _by_words(rows: list[Record], question: str, operation: Operation, today: da
     idle = (
         vocabulary(operation) | {stem(w) for w in STOP} | {stem(words_of(str(k)).split()[-1]) for r in rows for k in r if words_of(str(k))}
     )
-    said = {stem(w) for w in re.findall(r"[^\W_]+", question.lower()) if len(w) > 2} - idle
+    said = alike({stem(w) for w in re.findall(r"[^\W_]+", question.lower()) if len(w) > 2} - idle)
     days = {d.value.isoformat() for d in find_days(question, today) if d.value and d.confidence >= 0.75}
     scores = []
     for row in rows:
-        values = [v for v in row.values() if isinstance(v, str)]
-        words = {stem(w) for v in values for w in re.findall(r"[^\W_]+", v.lower())}
+        values = [v for v in values_in(row) if isinstance(v, str)]
+        words = alike(stem(w) for v in values for w in re.findall(r"[^\W_]+", v.lower()))
         scores.append(len(words & said) + sum(2 for v in values if v[:10] in days))
     best = max(scores, default=0)
     if best == 0:
@@ -227,7 +228,8 @@ async def _about(
     if not usable:
         return list(found)[:WHOLE]
     given = {str(v).casefold() for v in arguments.values()}
-    head = next((f for f in usable if _names(f) or str(f.value).casefold() in given), None)
+    usable = [f for f in usable if not _is_default(f, operation, arguments)] or usable
+    head = next((f for f in usable if _names(f) or (str(f.value).casefold() in given and f.label.lower() not in _ENDS)), None)
     rest = [f for f in usable if f is not head and str(f.value).casefold() not in given]
     if len(rest) <= (MOST_VALUES if operation.derived else WHOLE):
         return [*([head] if head else []), *rest]
@@ -239,12 +241,19 @@ async def _about(
     sure = best >= SURE and any(f.value is not None for f in chosen)
     if not sure:
         states = [f for f in hinted if f not in chosen and f.value is not None and _is_state(f)]
-        others = [f for f in hinted if f not in chosen and f not in states and f.value is not None]
+        by_weight = sorted(zip(hinted, scores, strict=True), key=lambda pair: -pair[1])
+        others = [f for f, _ in by_weight if f not in chosen and f not in states and f.value is not None]
         chosen = [*chosen, *[*states, *others][: MOST_VALUES - len(chosen)]]
         chosen = [f for f in hinted if f in chosen and f.value is not None] or chosen
     elif re.match(r"\s*(?:is|are|has|have|did|does|do|was|were|will|can)\b|.*\b(?:still|yet|already)\b", question.lower()):
         chosen += [f for f in hinted if f not in chosen and f.value is not None and _is_state(f)][:1]
     return [*([head] if head else []), *chosen[:MOST_VALUES]]
+
+
+def _is_default(fact: Fact, operation: Operation, arguments: Mapping[str, Any]) -> bool:
+    """A nothing that merely echoes what was not asked for: no children, because none were named."""
+    name = str(fact.path[-1]) if fact.path else ""
+    return fact.value in (0, False, "") and operation.argument(name) is not None and name not in arguments
 
 
 async def _weights(found: Sequence[Fact], question: str, embedder: Embedder | None) -> list[float]:
@@ -341,6 +350,7 @@ _HAPPENS = frozenset(
 )
 """Last words of labels that say what happens at a time: `deal ends`."""
 _WHEN = re.compile(r"(\d{1,2}:\d{2}\b)|\d{1,2} [A-Z][a-z]+ \d{4}\b|[A-Z][a-z]+day, ")
+_ENDS = ("from", "to")
 _ADJECTIVES = frozenset(["left", "net", "gross", "due", "ready", "free", "open", "paid"])
 
 
@@ -350,7 +360,9 @@ def _clause(fact: Fact) -> str:
         return f"{label}: {fact.text}"
     if fact.value is None:
         return f"the {label} is not set"
-    if fact.label.lower() in ("from", "to"):
+    if fact.label.lower() in ("per", "each", "every"):
+        return f"it is {label} {fact.text.rstrip('.')}"
+    if fact.label.lower() in _ENDS:
         return f"it is {_lower(fact.label)} {fact.text}"
     if label.split()[-1] in _ADJECTIVES or re.fullmatch(r"[a-z]+(?:ed|en)", label):
         return f"{label}: {fact.text}"

@@ -1,8 +1,8 @@
 """Makes `reading_model.json` from the invented companies in `reading_set/`, and says how well it reads companies it was not trained on.
 
-    python -m frontdesk.desk.train_reading --encoder a.safetensors b.safetensors
+    python -m frontdesk.desk.train_reading --encoder desk/reading_encoder.safetensors
 
-with the two encoders of `training.reading_encoder`. Whole companies are held out, never single questions: the desk has to read companies that nobody has seen. For the same reason the
+with one encoder of `training.reading_encoder`, or several that held out different companies. Whole companies are held out, never single questions: the desk has to read companies that nobody has seen. For the same reason the
 model only learns from companies that its encoder was not trained on (an adapter says which), else it would trust it too much.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import random
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from frontdesk.desk.guardrails import content_words
+from frontdesk.desk.everyday import meanings
 from frontdesk.desk.intent import support_set
 from frontdesk.desk.reading import FEATURES, Lexicon, Question, Reader, ReadingModel, choice
 from frontdesk.desk.shelf import Shelf, joined
@@ -41,6 +42,8 @@ POT = 3
 """Companies whose passages lie in one pot while one of them is asked: a tenant has more to confuse than one invented company."""
 NOTHING = ("none", "foreign", "gone")
 """Kinds of questions that nothing answers: near misses, matters of others, and questions whose answer was taken away."""
+ANSWERABLE, DECLINED = 0.38, 0.75
+"""Probability from which a unit counts as an answer, and the share of the reading set's unanswerable questions that stay below it."""
 TWINS = 0.4
 """Share of the answerable questions that are also asked with their answer taken away: what is left is near, and wrong."""
 FOREIGN = 16
@@ -135,7 +138,7 @@ class _Asked:
             lexicon=Lexicon(passages),
             shelf=await Shelf.of(passages, reader),
             vectors=await reader.embedder.embed([embedded_text(p) for p in passages]),
-            words=[frozenset(content_words(search_text(p))) for p in passages],
+            words=[frozenset(meanings(search_text(p))) for p in passages],
         )
 
     async def example(self, text: str, kind: str, answers: Sequence[dict[str, Any]]) -> Example:
@@ -252,18 +255,28 @@ def report(rows: Sequence[Example], chances: Sequence[NDArray[np.float64]]) -> d
     return result
 
 
-def threshold(rows: Sequence[Example], chances: Sequence[NDArray[np.float64]], *, declined: float = 0.6) -> float:
-    """The probability below which `declined` of the unanswerable questions fall.
+def level(rows: Sequence[Example], chances: Sequence[NDArray[np.float64]], *, declined: float = DECLINED) -> float:
+    """What has to be added to the score of every unit so that `declined` of the unanswerable questions stay below ANSWERABLE.
 
-    Those of the reading set are near misses on purpose (the right words about the wrong thing), far harder to tell than what customers
-    ask beside a company's matter; declining nine in ten of them would mean declining most fair questions too.
+    The desk's bars are probabilities; so a model that was trained anew is brought to them, and not they to it. The unanswerable questions
+    of the reading set are near misses on purpose (the right words about the wrong thing), far harder to tell than what customers ask
+    beside a company's matter; declining nine in ten of them would mean declining most fair questions too.
     """
-    none = sorted(float(p.max()) for e, p in zip(rows, chances, strict=True) if e.kind == "none")
-    return none[min(len(none) - 1, int(declined * len(none)))]
+    odds = []
+    for e, p in zip(rows, chances, strict=True):
+        if e.kind == "none":
+            rivals = float(p.sum() - p.max())
+            odds.append((float(p.max()), rivals, max(1e-9, 1.0 - float(p.sum()))))
+    low, high = -6.0, 6.0
+    for _ in range(40):  # the share below the bar falls as more is added
+        middle = (low + high) / 2
+        raised = [best * math.exp(middle) / (nothing + (best + rivals) * math.exp(middle)) for best, rivals, nothing in odds]
+        low, high = (middle, high) if np.mean([r < ANSWERABLE for r in raised]) > declined else (low, middle)
+    return low
 
 
 def cross_validate(rows: Sequence[Example], folds: int = 6) -> tuple[dict[str, float], float]:
-    """Figures over companies that were held out, and the threshold found on them."""
+    """Figures over companies that were held out, and what levels the scores (see `level`)."""
     names = sorted({e.company for e in rows})
     order, chances = [], []
     for fold in range(min(folds, len(names))):
@@ -273,7 +286,7 @@ def cross_validate(rows: Sequence[Example], folds: int = 6) -> tuple[dict[str, f
             if e.company in held:
                 order.append(e)
                 chances.append(model.probabilities(e.signs))
-    return report(order, chances), threshold(order, chances)
+    return report(order, chances), level(order, chances)
 
 
 async def main(arguments: Sequence[str] | None = None) -> int:
@@ -293,12 +306,13 @@ async def main(arguments: Sequence[str] | None = None) -> int:
         rows += await examples(Reader(base, blank, encoder=encoder), only=held_of(adapter) - asked)
     if not options.encoder:
         rows = await examples(Reader(base, blank))
-    figures, limit = cross_validate(rows)
+    figures, added = cross_validate(rows)
     shown = ", ".join(f"{k} {v:.3f}" for k, v in figures.items())
-    sys.stderr.write(f"{len(rows)} questions, held-out companies: {shown}, threshold {limit:.3f}\n")
+    sys.stderr.write(f"{len(rows)} questions, held-out companies: {shown}, added {added:.2f}\n")
     if not options.check:
         model = fit(rows)
-        written = ReadingModel(mean=model.mean, scale=model.scale, layers=model.layers, answerable=limit)
+        *inner, (last, bias) = model.layers
+        written = ReadingModel(mean=model.mean, scale=model.scale, layers=(*inner, (last, bias + added)), answerable=ANSWERABLE)
         TARGET.write_text(written.to_json(), encoding="utf-8")
     return 0
 

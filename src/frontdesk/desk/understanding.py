@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from frontdesk.desk.guardrails import content_words
 from frontdesk.desk.lexicon import Lexicon
 from frontdesk.desk.quantities import Dimension, quantities
-from frontdesk.domain.conversation import Conversation, Speaker
+from frontdesk.domain.conversation import Conversation, Route, Speaker
 
 _CLAUSE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _QUESTION = re.compile(
     r"\?\s*$|^(?:(?:and|but|so|also|or|then|plus|hi|hello|hey|ok|please|pls|sorry|well|oh|btw|just)[,:]?\s+)*"
-    r"(?:how|what|whats|when|where|which|who|whom|whose|why|can|could|may|do|does|did|is|are|am|will|would|should|shall|has|have|any|must|might|"
+    r"(?:(?:(?:by|until|till|from|since|at|on|in|for|with|to) )?(?:how|what|when|where|which|who|whom)|whats|whose|why|can|could|may|do|does|did|is|are|am|will|would|should|shall|has|have|any|must|might|"
     r"tell me|i need|i want|i'd like|i would like|i wonder|wondering|show me|give me|explain|need to know|want to know)\b",
     re.IGNORECASE,
 )
 _JOINED = re.compile(
     r"\s*(?:,|;|\s+and|\s+plus|\s+&|,\s*and|\?\s*and)\s+(?:also\s+|then\s+)?"
     r"(?=(?:how (?:much|many|long|often|do|does|can|soon|far|old)|what(?:'s| is| are| do| does| would| will| an?| the| my)?|whats|when(?:'s| is| do| does| will)?|where|which|who|why|"
+    r"(?:by|until|till|from|at|for|with|to|in) (?:what|when|which|whom|how (?:much|many|long))(?= \w+ \w+ \w+)|"
     r"can (?:i|we|you|he|she|they|my)|could (?:i|we|you)|do (?:i|we|you|they)|does (?:it|that|the|my|your)|"
     r"is (?:it|there|that|this|my|the|your|our|any)|are (?:there|you|they|we|my|the|your|our|any)|will (?:i|you|it|they))\b)"
     r"|\s*,?\s*\band\s+(?=(?:is|are|do|does|did|can|could|will|would|has|have|should)\s+[\w'’-]+(?:\s+[\w'’-]+)+\s*\?)",
@@ -47,6 +48,8 @@ _POINTING = re.compile(
 )
 _ONLY_JOINED = re.compile(r"^(?:\w+[,.!]?\s+)?(?:and|but|or|so)\b(?! (?:for|with|on|in|if|to|from|at|as|what if)\b)", re.IGNORECASE)
 """Begins with "and" and the like, which alone leaves nothing unsaid."""
+CONTINUES = 12
+"""Words up to which a question may go on about the matter before it without saying so."""
 WHOLE_WORDS = 3
 """With more words that carry meaning a question says what it is about."""
 _OTHERS = re.compile(r"^\W*(?:and |what about |how about )*(?:the )?(?:others?|other (?:one|ones|two|three)|rest)\W*$", re.IGNORECASE)
@@ -63,6 +66,8 @@ class Part:
     follow_up: bool = False
     told: str = ""
     """What the desk said last: a follow-up is seldom answered by the same words again."""
+    continued: str = ""
+    """The part behind the question before it, for what says nothing of its own that any source answers; empty where there was none."""
 
 
 def parts_of(message: str, conversation: Conversation, lexicon: Lexicon) -> tuple[Part, ...]:
@@ -78,9 +83,18 @@ def parts_of(message: str, conversation: Conversation, lexicon: Lexicon) -> tupl
                 context=context,
                 follow_up=readings != (f"{context} {text}".strip(),),
                 told=_last_reply(conversation),
+                continued=_continued(text, readings, conversation),
             )
         )
     return tuple(parts)
+
+
+def _continued(text: str, readings: Sequence[str], conversation: Conversation) -> str:
+    """A short question read as going on about the matter before, when the desk answered that from its sources."""
+    before, spoken = _last_question(conversation), [u for u in conversation.utterances if u.speaker is Speaker.DESK]
+    answered = bool(spoken) and spoken[-1].route in (Route.FAQ, Route.KNOWLEDGE)
+    together = f"{before.rstrip(' ?.!')} {text}"
+    return together if before and answered and len(text.split()) <= CONTINUES and together not in readings else ""
 
 
 def _separate(message: str) -> tuple[list[str], str]:
@@ -98,6 +112,8 @@ def _separate(message: str) -> tuple[list[str], str]:
             wants = _QUESTION.search(piece.strip()) or _WANTED.match(piece.strip())
             (asked if wants else told).append(piece.strip(" ,;"))
     asked = [a for a in asked if content_words(a) or _POINTING.search(a)]
+    if len(asked) == 1 and all(len(content_words(t)) < 2 and not any(c.isdigit() for c in t) for t in told):
+        return asked, ""  # what is said around it is mere courtesy
     if len(asked) <= 1:
         return [flat], ""
     return _merge_weak(asked), " ".join(t for t in told if content_words(t))

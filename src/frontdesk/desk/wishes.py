@@ -29,7 +29,8 @@ def sentences_of(text: str) -> list[str]:
     """The text, and each of its sentences that asks or orders when it has several; a statement beside a question starts nothing."""
     found = [c for c in clauses_of(text) if len(content_words(c)) >= 2]
     wants = [s for s in found if asks(s) or is_order(s) or re.search(r"\bplease\b", s.lower())]
-    return [text, *(wants or found)[:6]] if len(found) > 1 else [text]
+    told = [] if any(asks(c) for c in clauses_of(text)) else found
+    return [text, *(wants or told)[:6]] if len(found) > 1 else [text]
 
 
 def order_heads(text: str) -> list[str]:
@@ -47,6 +48,18 @@ def order_heads(text: str) -> list[str]:
 def asks(message: str) -> bool:
     said = message.lower().strip()
     return said.endswith("?") or _ASKING.match(said) is not None
+
+
+def asks_somewhere(message: str) -> bool:
+    """Whether some sentence of a message asks, whatever is told around it."""
+    return asks(message) or any(asks(clause) for clause in clauses_of(message))
+
+
+def wants_done(text: str, choice: Choice) -> bool:
+    """Whether a message says that something is wanted done which the operation does by its own verb: "I need A12 moved to Friday"."""
+    wanted = _WANTS.match(text.lower().replace("’", "'")) is not None and "?" not in text
+    surely = choice.features.get("own_verb", 0.0) > 0 or (choice.operation.confirm and choice.score >= WANTED and choice.margin > 0)
+    return wanted and surely and not re.search(r"\bif i\b|\bto know\b", text.lower())
 
 
 def wishes(text: str, choice: Choice) -> bool:
@@ -72,6 +85,8 @@ def agrees_to_nothing(text: str) -> bool:
     return re.match(r"^\W*(?:yes|yeah|yep|yup|sure|i confirm|confirmed?|i agree|agreed|go ahead|do it)\b", text.lower()) is not None
 
 
+WANTED = 0.7
+"""Score from which an act that is confirmed first is what "I want to ..." means, in other words than its own."""
 LONG_ORDER = 9
 """Words from which an order is also read without its particulars."""
 LEAST_HEAD = 5
@@ -108,10 +123,15 @@ _MISHAP = re.compile(
     r"\b(?:lost|losing|stolen|stole|theft|robbed|misplaced|mislaid|missing|hacked|scammed|phished|broke|broken|damaged|faulty|defective|"
     r"cracked|leaking|burst|wrong|(?:does|do|did|is|has|have) ?n[o']t (?:work|arrive|come|turn|start|open)\w*|stopped working|never (?:came|arrived))\b"
 )
+_WANTS = re.compile(
+    r"^\W*(?:(?:hi|hello|hey|ok|okay|so|and|please|pls|sorry|but)\b[\s,!.]*)*(?:(?:i|we)(?:'d like|'d love| would like| need| want| have to have| wish)|(?:need|want|would like|wanna|gotta|have) to)\b"
+)
 _SEEKS = re.compile(r"\b(?:i(?:'d| would) like|i (?:want|need)|looking for|show|find|please|pls)\b|\?")
 _ASKING = re.compile(
     r"^\W*(?:(?:and|but|so|ok|okay|wait|hmm+|first|also|sorry)\W+)*"
-    r"(?:(?:what|how|when|where|who|why)(?:['’]?(?:s|re|d|ll))?|which|is|are|can|could|do|does|did|will|would|should|am|has|have)\b"
+    r"(?:(?:(?:by|until|till|from|since|at|on|in|for|with|to|about) )?(?:what|how|when|where|who|whom|why|which)(?:['’]?(?:s|re|d|ll))?|"
+    r"is|are|can|could|do|does|did|will|would|should|am|has|have|any (?:news|updates?|word|idea|chance|sign)|"
+    r"i(?:['’]d| would)? (?:wonder|(?:need|want|like) to know))\b"
 )
 ANYTHING = re.compile(
     r"\b(?:show (?:me|them|all|everything)|list (?:them|all)|any(?:thing)? (?:will do|is fine|goes)?|no preference|don['’]?t (?:mind|care)|does(?:n['’]?t| not) matter|all of them|"

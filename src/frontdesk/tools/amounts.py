@@ -119,6 +119,7 @@ def _argument_units(argument: Argument) -> set[str]:
         return set()  # "weekly earnings" are money, not weeks
     words = [
         *words_of(argument.name).split(),
+        *(["years"] if "age" in words_of(argument.name).split() else []),
         named,
         *re.findall(r"\bin (\w+)", argument.description.lower()),
         *re.findall(r"number of (\w+)", argument.description.lower()),

@@ -45,7 +45,7 @@ _HEDGES = re.compile(
     r"\b(?:but|if|unless|except|maybe|perhaps|possibly|probably|might|depends?|depending|not sure|unsure|i think|i guess|"
     r"i suppose|instead|"
     r"however|although|though|actually|rather|first|before|after|once|when|until|provided|as long as|only|otherwise|or|what|how|why|which|who|"
-    r"where|whether|change|changed|different|another|other|wrong|can you|could you|would you|can i|could i|is it|is that|is there|are you|"
+    r"where|whether|change|changed|different|another|other|wrong|can you|could you|would you|can i|could i|(?<!that )is it|is that|is there|are you|"
     r"will it|do i|does it|did|should|hmm+|er+m*|um+|kind of|sort of|let me|think about|later|tell me|explain|also)\b"
 )
 _FILLERS = words(
@@ -131,13 +131,14 @@ def _normal(text: str) -> str:
     said = _apostrophes(text).lower().replace("👍", " yes ").replace("✅", " yes ").replace("👎", " no ")
     for short, full in (
         ("that's", "that is"),
+        ("thats", "that is"),
         ("i'm", "i am"),
         ("let's", "let us"),
         ("i'd", "i would"),
         ("i'll", "i will"),
         ("it's", "it is"),
     ):
-        said = said.replace(short, full)
+        said = re.sub(rf"\b{short}\b", full, said)
     said = re.sub(r"(?<=\w)'(?=t\b)", "'", said)
     said = re.sub(r"([a-z])\1{2,}", r"\1", said)
     said = re.sub(r"[^\w\s']+", " ", said)

@@ -93,7 +93,38 @@ def _days_in(text: str, today: date, past: bool, day_first: bool) -> tuple[Day, 
             if any(match.start() < _at(back, d.span, clean)[1] and _at(back, d.span, clean)[0] < match.end() for d in found):
                 continue
             found += _read_match(match, read, _Reading(today=today, past=past, day_first=day_first), back)
-    return tuple(sorted(found, key=lambda d: d.span))
+    return tuple(_together(text.lower(), sorted(found, key=lambda d: d.span), today))
+
+
+def _together(text: str, days: list[Day], today: date) -> list[Day]:
+    """One day for a weekday and the date beside it: "Tuesday 30 March" is that date; of "Tuesday the 30th" the next 30th on a Tuesday."""
+    kept: list[Day] = []
+    for day in days:
+        before = kept[-1] if kept else None
+        if before is None or before.value is None or day.value is None or not _APART.fullmatch(text[before.span[1] : day.span[0]]):
+            kept.append(day)
+            continue
+        name, other = (before, day) if _DAY_NAME.fullmatch(text[slice(*before.span)]) else (day, before)
+        if not _DAY_NAME.fullmatch(text[slice(*name.span)]) or _DAY_NAME.fullmatch(text[slice(*other.span)]):
+            kept.append(day)
+            continue
+        value, weekday = other.value or today, (name.value or today).weekday()
+        if value.weekday() != weekday and _BARE_DAY.fullmatch(text[slice(*other.span)]):
+            coming = (_nth(today, step, value.day) for step in range(18))
+            value = next((d for d in coming if d is not None and d >= today and d.weekday() == weekday), value)
+        span = (min(before.span[0], day.span[0]), max(before.span[1], day.span[1]))
+        kept[-1] = Day(value=value, span=span, confidence=max(before.confidence, day.confidence))
+    return kept
+
+
+def _nth(today: date, step: int, day: int) -> date | None:
+    year, month = _shift(today.year, today.month, step)
+    return date(year, month, day) if day <= monthrange(year, month)[1] else None
+
+
+_APART = re.compile(r"[\s,(]*(?:the\s+)?")
+_DAY_NAME = re.compile(r"(?:on )?(?:mon|tues?|wed(?:nes)?|thu(?:rs?)?|fri|sat(?:ur)?|sun)(?:day)?")
+_BARE_DAY = re.compile(r"(?:on )?(?:the )?\d{1,2}(?:st|nd|rd|th)?")
 
 
 def find_months(text: str, today: date, *, past: bool = False) -> list[Month]:

@@ -121,13 +121,26 @@ class _Form:
 def _forms(argument: Argument) -> tuple[_Form, ...]:
     found = []
     for value in argument.enum:
-        for text in dict.fromkeys((str(value), shown(argument, value))):
+        for text in dict.fromkeys((str(value), shown(argument, value), *_meant_by(argument, value))):
             joined = re.sub(r"[^\w]", "", text.lower()).replace("_", "")
             if joined:
                 stems = tuple(stem(w.lower()) for w in _WORD.findall(text.replace("_", " ")))
                 everyday = len(joined) <= 2 or text.lower() in STOP or text.lower() in _COMMON
                 found.append(_Form(value=value, text=text, joined=joined, stems=stems, everyday=everyday))
     return tuple(found)
+
+
+def _meant_by(argument: Argument, value: Any) -> list[str]:
+    """Words that a description puts behind a value: `large = sofa, bed, wardrobe; small = chair` makes a bed large."""
+    others = "|".join(re.escape(str(v)) for v in argument.enum)
+    told = re.search(
+        rf"(?<!\w){re.escape(str(value))}\s*(?:=|:|means|is for)\s*(.+?)(?=[;.]|(?:,|\band)?\s*\b(?:{others})\s*(?:=|:)|$)",
+        argument.description,
+    )
+    if told is None:
+        return []
+    listed = [t.strip() for t in re.split(r"[,()/]|\bor\b|\band\b|\be\.g\.", told[1])]
+    return [t for t in listed if 1 <= len(t.split()) <= 3 and len(t) > 2 and t.lower() not in STOP]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,13 @@ _AFTER = re.compile(
 _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*|\d+(?:\.\d+)?")
 
 
+_NO_NUMBER = re.compile(
+    r"\b(?:(?:all )?in one go|(?:all )?at one time|one by one|one another|no one|one day|one of|one more thing|for one(?! \w+s?\b)|(?:the|this|that|which|any|every|each) one)\b",
+    re.IGNORECASE,
+)
+"""Turns of phrase whose "one" counts nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Number:
     """One number as it stands in a text; `span` covers what names the amount, sign and unit word aside."""
@@ -115,6 +122,9 @@ def _in_words(text: str) -> Iterator[Number]:
             index += 1
             continue
         span = (tokens[index][1], tokens[index + used - 1][2])
+        if used == 1 and tokens[index][0] == "one" and any(m.start() <= span[0] < m.end() for m in _NO_NUMBER.finditer(text)):
+            index += 1
+            continue
         number = Number(value=value, span=span, weak=used == 1 and tokens[index][0] == "one")
         yield _with_surroundings(text, number, own_words=True)
         index += used

@@ -52,15 +52,38 @@ _NOT_MONEY = words(
     "count number days hours minutes weeks months years points percent percentage pct rate ratio id code status type date time at on "
     "day method kg items quantity units nights miles"
 )
-_NEVER_MONEY = _NOT_MONEY | words("year month number size age version priority rank position quantity people persons guests employees")
+_NEVER_MONEY = _NOT_MONEY | words(
+    "year month number size age version priority rank position quantity people persons guests employees children adults passengers"
+)
 _UNITS = {
-    **{unit: unit for unit in ("kg", "g", "lb", "km", "m", "cm", "mm", "miles", "seconds", "minutes", "hours", "days", "weeks", "months")},
+    **{
+        unit: unit
+        for unit in (
+            "kg",
+            "g",
+            "lb",
+            "km",
+            "m",
+            "cm",
+            "mm",
+            "miles",
+            "seconds",
+            "minutes",
+            "hours",
+            "days",
+            "weeks",
+            "months",
+            "knots",
+            "mph",
+        )
+    },
     **{unit: unit for unit in ("years", "nights", "litres", "liters")},
     **{unit.lower(): unit for unit in ("kWh", "kW", "GB", "MB", "TB", "Mbps")},
     **dict.fromkeys(("mins", "min"), "minutes"),
     **dict.fromkeys(("percent", "pct", "percentage"), "%"),
     "celsius": "°C",
 }
+_RATE = words("pence cents p pounds euros dollars gbp eur usd chf")
 _UNIT_BEFORE = frozenset({"min", "max", "m", "g"})
 """As the only or first word of a name these mean something else (`min_order`)."""
 _IDENTITY = (
@@ -429,20 +452,32 @@ class _Writer:
     def _number(self, name: str, value: int | float, schema: Schema, context: _Context) -> str:
         amount = _decimal(value)
         words = words_of(name).split()
+        if _RATE & set(words) and "per" in words[1:-1]:
+            return self._rate(amount, words)
         code = _field_currency(words, schema)
-        if code or (not schema.get("x-unit") and (_looks_like_money(words) or (context.money and not _NEVER_MONEY & set(words)))):
+        among_money = context.money and not _NEVER_MONEY & set(words) and not _counts_things(words, amount)
+        if code or (not schema.get("x-unit") and (_looks_like_money(words) or among_money)):
             minor = words[-1] in ("cents", "pence", "minor") if words else False
             if minor and (code or context.currency):
                 return money(amount / 100, code or context.currency)
             if not minor:
                 return money(amount, code or context.currency)
         unit = _unit(words, schema)
-        plain = format(amount, "f")
+        plain = format(amount.to_integral_value() if amount == amount.to_integral_value() else amount, "f")
         if unit == "%":
             return f"{plain}%"
         if unit.endswith("s") and amount == 1:
             unit = unit[:-1]
         return f"{plain} {unit}".strip()
+
+    def _rate(self, amount: Decimal, words: Sequence[str]) -> str:
+        """`pence_per_kwh: 26.9` as `26.9 pence per kWh`, `eur_per_night: 80` as `€80 per night`."""
+        at = words.index("per")
+        each = " ".join(_UNITS.get(w, w) for w in words[at + 1 :])
+        named = words[at - 1]
+        code = _NAMED_MONEY.get(named, named.upper())
+        said = money(amount, code) if code in CODES and named not in ("pence", "cents", "p") else f"{format(amount, 'f')} {named}"
+        return f"{said} per {each}"
 
     def _moment(self, name: str, text: str, schema: Schema) -> str:
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
@@ -538,6 +573,12 @@ def _looks_like_money(words: Sequence[str]) -> bool:
     return bool(_MONEY_WORDS & set(words)) and not _NOT_MONEY & set(words[-2:])
 
 
+def _counts_things(words: Sequence[str], amount: Decimal) -> bool:
+    """Whether a whole number says how many of something there are: `visits_left`, `seats`."""
+    things = [w for w in words if len(w) > 3 and w.endswith("s") and not w.endswith(("ss", "us", "is"))]
+    return amount == amount.to_integral_value() and any(w not in _MONEY_WORDS and w[:-1] not in _MONEY_WORDS for w in things)
+
+
 def _unit(words: Sequence[str], schema: Schema) -> str:
     if schema.get("x-unit"):
         return str(schema["x-unit"])
@@ -557,6 +598,8 @@ def _label(name: str, schema: Schema, *, counted: bool = False) -> str:
     if title and words_of(title) != words_of(name):
         return title
     words = words_of(name).split()
+    if counted and _RATE & set(words) and "per" in words[1:-1]:
+        words = words[: words.index("per") - 1] or ["price"]
     while counted and len(words) > 1 and (words[-1].upper() in CODES or words[-1] in _UNITS or words[-1] in ("pence", "cents", "minor")):
         words.pop()
     if len(words) > 1 and words[-1] == "at":
@@ -566,6 +609,6 @@ def _label(name: str, schema: Schema, *, counted: bool = False) -> str:
 
 
 def _readable(text: str, schema: Schema) -> str:
-    """A code word such as `in_transit` in words; anything with digits, capitals or spaces stays as it is."""
-    is_code = re.fullmatch(r"[a-z]+(?:_[a-z]+)+", text) is not None
-    return text.replace("_", " ") if is_code and not schema.get("format") else text
+    """A code word such as `in_transit` or `inTransit` in words; anything with digits, capitals or spaces stays as it is."""
+    is_code = re.fullmatch(r"[a-z]+(?:_[a-z]+)+|[a-z]{2,}(?:[A-Z][a-z]+)+", text) is not None
+    return words_of(text) if is_code and not schema.get("format") else text

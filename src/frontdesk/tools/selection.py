@@ -230,7 +230,7 @@ _DEEDS: tuple[frozenset[str], ...] = (
     words("book reserve schedule arrange make get_me_in put_me_down sign_up sign_me_up enrol enroll register join hire apply announce"),
     words("order buy purchase request place check_out get"),
     words("pay settle clear"),
-    words("return refund money_back send_back"),
+    words("return refund money_back send_back give_back bring_back hand_back take_back"),
     words("replace exchange swap switch change"),
     words("block freeze lock suspend pause hold stop on_hold deactivate disable"),
     words("unblock unfreeze unlock resume reactivate activate enable"),
@@ -294,7 +294,7 @@ def _ownership(operation: Operation, message: str, *, mine: bool) -> dict[str, f
 
 def mood_of(message: str) -> Mood:
     """ORDER for "cancel it", "please book", "can you block my card"; WONDER for "can I cancel?", "how do I..."; ASK for the rest."""
-    said = message.lower().replace("’", "'")
+    said = re.sub(r"\b(?:u|ye|ya|yous?)\b", "you", message.lower().replace("’", "'"))
     order = _ORDER.match(said)
     if order and order[1] in _DOING and not re.match(r"^\W*(?:how|what|when|where|why|which|who)\b", said):
         return Mood.ORDER

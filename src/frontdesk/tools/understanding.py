@@ -15,6 +15,7 @@ from typing import Any
 from frontdesk.models.protocols import Embedder
 from frontdesk.tools.addresses import take_addresses
 from frontdesk.tools.amounts import take_numbers
+from frontdesk.tools.checking import MONTHS
 from frontdesk.tools.codes import take_codes, take_contacts
 from frontdesk.tools.consent import Consent, consent, correction
 from frontdesk.tools.dates import Clock, find_days, find_months, find_times
@@ -22,6 +23,7 @@ from frontdesk.tools.lexicon import STOP, stem, words
 from frontdesk.tools.naming import shown, take_choices
 from frontdesk.tools.offers import pick
 from frontdesk.tools.operation import Argument, Operation, words_of
+from frontdesk.tools.people import take_people
 from frontdesk.tools.slots import (
     Candidate,
     Extracted,
@@ -38,6 +40,8 @@ from frontdesk.tools.slots import (
     words_near,
 )
 
+MOST_CLAUSES = 4
+"""Clauses of an answer that are compared with the choices by themselves."""
 SURE = 0.6
 """From this confidence on a value may be used without asking; below it the desk should ask."""
 
@@ -66,14 +70,20 @@ def extract(
     ("12", "the second one"); `choices`: what it offered for it. `today` is the tenant's day.
     """
     reader = Reader(operation=operation, text=text, known=known or {}, today=today, asked=asked, day_first=day_first)
+    reader.taken += [m.span() for code in _codes_in(reader.known) for m in re.finditer(re.escape(code), text, re.IGNORECASE)]
     _take_offered(reader, choices)
     argument = operation.argument(asked)
     take_addresses(reader)
     if argument is not None and kind_of(argument) == "words" and not reader.found:
         _take_words(reader)  # an answer in free words may hold numbers and days that are nobody else's
-    for take in (take_codes, take_contacts, _take_days, take_choices, take_numbers, _take_flags, _take_words):
+    for take in (take_codes, take_contacts, _take_days, take_choices, take_people, take_numbers, _take_flags, _take_words):
         take(reader)
     return reader.found
+
+
+def _codes_in(known: Mapping[str, Any]) -> list[str]:
+    """Numbers and codes that an argument holds already: where they stand again they are no telephone number of somebody's."""
+    return [v for v in known.values() if isinstance(v, str) and len(v) > 3 and sum(c.isdigit() for c in v) > 2]
 
 
 def corrections(operation: Operation, text: str, *, known: Mapping[str, Any], today: date, day_first: bool = True) -> dict[str, Extracted]:
@@ -84,6 +94,7 @@ def corrections(operation: Operation, text: str, *, known: Mapping[str, Any], to
     taken_back = correction(text)
     if taken_back is None:
         return {}
+    today = _about_then(taken_back.rest, known, today)
     denied = _denied(text, known)
     if denied:
         others = {n: v for n, v in known.items() if n not in denied}
@@ -95,6 +106,17 @@ def corrections(operation: Operation, text: str, *, known: Mapping[str, Any], to
     if not set(changed) & set(known):
         changed = _bare_change(operation, taken_back.rest, known, today, day_first)
     return {n: moved(e, taken_back.start) for n, e in changed.items() if n in known and e.value != known[n]}
+
+
+_BARE_DAY = re.compile(r"\bthe \d{1,2}(?:st|nd|rd|th)\b(?! of\b)(?! (?:" + "|".join(m.lower()[:3] for m in MONTHS) + r"))", re.IGNORECASE)
+
+
+def _about_then(text: str, known: Mapping[str, Any], today: date) -> date:
+    """The day from which "no, the 6th" counts: that of the month which the corrected date is in."""
+    then = [v for v in known.values() if isinstance(v, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", v)]
+    if len(then) != 1 or not _BARE_DAY.search(text):
+        return today
+    return max(today, date.fromisoformat(then[0]).replace(day=1))
 
 
 def _denied(text: str, known: Mapping[str, Any]) -> list[str]:
@@ -142,8 +164,9 @@ async def understand(
     if embedder is None or argument is None or asked in found or not argument.enum or argument.type == "array" or len(text) > 200:
         return found
     labels = [f"{shown(argument, value)}" for value in argument.enum]
-    vectors = await embedder.embed([text, *labels])
-    scores = (vectors[1:] @ vectors[0]).tolist()
+    said = [text, *(c for c in re.split(r"[,;.!?]\s+", text)[:MOST_CLAUSES] if c.strip() and c != text)]
+    vectors = await embedder.embed([*said, *labels])
+    scores = (vectors[len(said) :] @ vectors[: len(said)].T).max(axis=1).tolist()
     order = sorted(range(len(labels)), key=lambda i: -scores[i])
     clear = len(order) == 1 or scores[order[0]] - scores[order[1]] >= 0.08
     if scores[order[0]] >= 0.42 and clear:
@@ -314,7 +337,7 @@ _FRAME = STOP | words(
     "do does did can could will would shall should has have had am get got give find show tell look see check know let go come say any some "
     "many much more most all no none also still yet now today tonight tomorrow yesterday currently moment right just already again soon ever "
     "never maybe really hi hello hey thanks thank pls ok okay yes sorry well so but then than too very here where why which left back "
-    "available free in stock near nearest around about up out over under off down open closed new old good best cheap cheapest price cost "
+    "coming going gone arriving leaving available free in stock near nearest around about up out over under off down open closed new old good best cheap cheapest price cost "
     "costs much long far often he she they them his her their us mine yours something anything everything someone anyone long way please"
 )
 _TOLD_ONLY = words(

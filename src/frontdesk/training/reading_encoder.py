@@ -40,6 +40,8 @@ from frontdesk.models import registry
 from frontdesk.models.embedder import MiniLM
 from frontdesk.settings import load
 
+SHARE = 0.7
+"""Of the update that was learnt, so much is shipped: chosen on companies that no encoder had seen (`docs/adr/0002-reading-model.md`)."""
 TARGET = Path(__file__).parents[1] / "desk" / "reading_encoder.safetensors"
 BASE = "all-minilm-l6-v2"
 FROZEN = 2
@@ -194,14 +196,18 @@ def told_apart(encoder: Encoder, rows: Sequence[Example]) -> float:
     return float(np.mean([bool(row.right[i]) for row, i in zip(rows, best, strict=True)]))
 
 
-def average(files: Sequence[Path], target: Path) -> None:
-    """Writes an adapter whose update is the mean of the others': their low-rank parts side by side."""
+def average(files: Sequence[Path], target: Path, *, share: float = 1.0) -> None:
+    """Writes an adapter whose update is the mean of the others', their low-rank parts side by side, times `share`.
+
+    Less than the whole update lies between the base encoder and what was learnt, and reads companies unlike those learnt from better
+    (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
+    """
     parts = [load_file(file) for file in files]
     joined = {}
     for name in (n for n in parts[0] if n.endswith(".a")):
         other = f"{name[:-2]}.b"
         joined[name] = np.concatenate([p[name] for p in parts], axis=0)
-        joined[other] = (np.concatenate([p[other].astype(np.float32) for p in parts], axis=1) / len(parts)).astype(np.float16)
+        joined[other] = (np.concatenate([p[other].astype(np.float32) for p in parts], axis=1) * (share / len(parts))).astype(np.float16)
     held = frozenset.intersection(*(held_of(file) for file in files))
     save_arrays(joined, target, metadata={"base": BASE, "held": ",".join(sorted(held))})
 
@@ -211,12 +217,13 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hold", default="", help="k/n: hold out the k-th of n parts of the companies")
     parser.add_argument("--average", type=Path, nargs="+", default=[], help="adapters whose mean is written")
+    parser.add_argument("--share", type=float, default=SHARE, help="with --average: how much of the mean update is kept")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--out", type=Path, default=TARGET)
     options = parser.parse_args(arguments)
     if options.average:
-        average(options.average, options.out)
+        average(options.average, options.out, share=options.share)
         return 0
     settings = load()
     torch.set_num_threads(options.threads or settings.compute_threads)
