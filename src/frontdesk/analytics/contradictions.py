@@ -1,7 +1,8 @@
 """Entries of the knowledge that disagree, and entries that may be out of date: found before a customer finds them.
 
-Sentences about the same thing, figures left out, whose figures differ. Rows of tables differ on purpose and are not compared. What reads
-alike and is about two things is the usual false alarm, so the two sentences are shown side by side and a person decides.
+Sentences about the same thing, figures left out, whose figures differ. Rows of tables differ on purpose and are not compared, nor are the
+sentences of one entry: whoever wrote them beside each other meant both. What reads alike and is about two things is the usual false alarm,
+so the two sentences are shown side by side and a person decides.
 """
 
 from __future__ import annotations
@@ -127,14 +128,15 @@ class Stale:
 
 async def contradictions(passages: Sequence[Passage], embedder: Embedder, *, limit: int = 100) -> list[Contradiction]:
     """Sentences about the same thing with different figures, the likest first. Raises ModelUnavailable."""
-    sides = [side for passage in passages for side in _sides(passage)]
+    own = [(n, side) for n, passage in enumerate(passages) for side in _sides(passage)]
+    entry, sides = [n for n, _ in own], [side for _, side in own]
     if len(sides) < 2:
         return []
     vectors = await embedder.embed([_masked(s) for s in sides])
     words = [_content(s) for s in sides]
     found = []
     for i, j in _near(vectors):
-        if sides[i].sentence == sides[j].sentence or not _differ(sides[i], sides[j]):
+        if entry[i] == entry[j] or sides[i].sentence == sides[j].sentence or not _differ(sides[i], sides[j]):
             continue
         likeness = float(vectors[i] @ vectors[j]) * _shared(words[i], words[j])
         if likeness >= ALIKE * 0.8 and not _about_others(words[i], words[j]):
