@@ -235,8 +235,9 @@ class Analytics:
 
     async def score_waiting(self, tenant: TenantId, *, limit: int = 200, quiet: timedelta = timedelta(minutes=10)) -> int:
         """Score conversations that have been quiet for a while and have no up-to-date score; how many that were."""
-        rubric, ledger = self.rubric(tenant), self.store.for_tenant(tenant).ledger
-        ids = await ledger.unscored(rubric=rubric.id, quiet=self._clock() - quiet, limit=limit)
+        rubric, ledger, now = self.rubric(tenant), self.store.for_tenant(tenant).ledger, self._clock()
+        rehearsed = now - min(quiet, metrics.IDLE_REHEARSED)
+        ids = await ledger.unscored(rubric=rubric.id, quiet=now - quiet, rehearsed=rehearsed, limit=limit)
         for id in ids:
             events = await self.events(tenant, id)
             if not events:
