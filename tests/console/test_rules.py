@@ -16,7 +16,7 @@ from frontdesk.console.feed import Feed
 from frontdesk.console.folder import Change, Folder, applied, checked_pair
 from frontdesk.console.gate import GUESSES, Guesses, _safe
 from frontdesk.console.panels import load_panels
-from frontdesk.console.telling import ago, basis_of, duration, steps, value_of
+from frontdesk.console.telling import ago, basis_of, duration, result, spoken, steps, value_of
 from frontdesk.domain.conversation import ConversationId, Owner, Route, ToolCall, TurnId
 from frontdesk.domain.events import (
     DraftRejected,
@@ -171,6 +171,20 @@ def test_a_turn_is_told_in_plain_words():
         "Answered from live data, 80% sure",
     ]
     assert "no source says tomorrow" in steps(events, {})[4].lines[0]
+
+
+def test_what_an_api_said_is_told_in_words():
+    order = {
+        "order_no": "A-7",
+        "items": ["Lumo 27", "cable"],
+        "paid": True,
+        "carrierName": None,
+        "steps": [{"to": "Bremen"}, {"to": "Ulm"}],
+    }
+    assert result(order) == "order no A-7, items Lumo 27, cable, paid yes, steps to Bremen; to Ulm"
+    assert result({"devices": []}) == "none"
+    assert result([]) == "none"
+    assert [spoken(n) for n in ("getProfile", "order_no", "SKU", "list-FAQ")] == ["Get profile", "Order no", "Sku", "List faq"]
 
 
 def test_every_kind_of_event_has_words_or_is_known_to_need_none():
