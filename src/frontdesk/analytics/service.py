@@ -10,7 +10,7 @@ import asyncio
 import csv
 import io
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -157,21 +157,32 @@ class Analytics:
 
     async def split(self, tenant: TenantId, name: str, by: str, period: Period | None = None) -> list[tuple[str, Reading]]:
         """One figure for each channel, intent, topic, desk or model, the largest part first. Raises BadInput."""
+        found = [(part, reading) for part, _, (reading,) in await self.compare(tenant, [name], by, period)]
+        return sorted(found, key=lambda p: -p[1].among)
+
+    async def compare(
+        self, tenant: TenantId, names: Sequence[str], by: str, period: Period | None = None
+    ) -> list[tuple[str, int, list[Reading]]]:
+        """Some figures side by side for each channel, intent, ..., with how many conversations that part has, the largest first.
+
+        Raises BadInput.
+        """
         if by not in PARTS:
             raise BadInput(f"figures cannot be split by {by[:40]!r}: choose from {', '.join(PARTS)}")
-        figure: Figure = metrics.figure(name)
+        wanted: list[Figure] = [metrics.figure(name) for name in names]
         parts: dict[str, list[Seen]] = {}
         for s in await self.seen(tenant, period):
             parts.setdefault(str(getattr(s.row, by)), []).append(s)
-        return sorted(((part, metrics.read(figure, rows)) for part, rows in parts.items()), key=lambda p: -p[1].among)
+        ordered = sorted(parts.items(), key=lambda p: -len(p[1]))
+        return [(part, len(rows), [metrics.read(figure, rows) for figure in wanted]) for part, rows in ordered]
 
-    async def export(self, tenant: TenantId, period: Period | None = None) -> str:
-        """One line per conversation, as CSV with a heading line."""
+    async def export(self, tenant: TenantId, period: Period | None = None, *, figure: str = "") -> str:
+        """One line per conversation (or per one that the figure counts), as CSV with a heading line. Raises BadInput for an unknown figure."""
         budget = self.tenants[tenant].budget if tenant in self.tenants else {}
         out = io.StringIO()
         writer = csv.writer(out)
         writer.writerow([*COLUMNS, "outcome", "returned", "cost"])
-        for s in await self.seen(tenant, period):
+        for s in await self.behind(tenant, figure, period) if figure else await self.seen(tenant, period):
             values = [getattr(s.row, name) for name in COLUMNS]
             writer.writerow([_cell(v) for v in (*values, s.outcome.value, s.returned, metrics.cost(s.row, budget))])
         return out.getvalue()

@@ -119,7 +119,11 @@ class Work:
                 self._acts = ui.row()
             self._thread = markup("", "thread tall")
             self._box = ui.column().classes("reply")
-        self._aside = ui.element("div").classes("aside")
+        with ui.element("div").classes("aside"):
+            self._summary = ui.column().classes("wide")
+            self._aside = ui.element("div").classes("aside")
+        with self._summary:
+            ui.button("Summarise", icon="summarize", on_click=self._visit.doing(self._summarise)).props("flat dense no-caps")
         await self._read()
         await self._draw_acts()
         ui.timer(LOOK_SECONDS, self._visit.doing(self._look))
@@ -157,6 +161,8 @@ class Work:
         self._drawing = True
         try:
             known, visit = self._known, self._visit
+            # All that is waited for comes first: two who draw at once must not both find the place empty.
+            kept = await visit.space.work.draft(visit.staff.name, f"reply:{self._id}")
             self._state.set_text(f"With {known.agent or OWNERS[known.owner]}" if known.owner is not Owner.CLOSED else "Closed")
             self._acts.clear()
             self._box.clear()
@@ -165,7 +171,7 @@ class Work:
                     self._buttons()
             if self._mine and visit.may(Right.ANSWER):
                 with self._box:
-                    await self._reply_box()
+                    self._reply_box(str(kept.get("text", "")))
             await self._draw_help()
         finally:
             self._drawing = False
@@ -235,10 +241,9 @@ class Work:
 
     # --- the reply ---
 
-    async def _reply_box(self) -> None:
+    def _reply_box(self, kept: str) -> None:
         about, visit = f"reply:{self._id}", self._visit
-        kept = await visit.space.work.draft(visit.staff.name, about)
-        self._field = ui.textarea(placeholder="Answer the customer…", value=str(kept.get("text", "")))
+        self._field = ui.textarea(placeholder="Answer the customer…", value=kept)
         self._field.props("outlined autogrow aria-label='Your answer' input-style='max-height: 40vh'").classes("wide")
         self._kept = self._field.value
         with self._box:
@@ -306,22 +311,21 @@ class Work:
     # --- help ---
 
     async def _draw_help(self) -> None:
-        visit = self._visit
-        self._aside.clear()
-        with self._aside:
-            if self._known.owner is Owner.CLOSED:
-                return
+        visit, found, trouble = self._visit, None, ""
+        if self._known.owner is not Owner.CLOSED:
             try:
                 found = await visit.analytics.help(visit.tenant.id, self._id)
             except FrontdeskError as problem:
-                empty(f"No help now: {problem}")
+                trouble = f"No help now: {problem}"
+        self._aside.clear()
+        with self._aside:
+            if found is None:
+                if trouble:
+                    empty(trouble)
                 return
             self._question = found.question
             for alert in found.alerts:
                 markup(f'<p class="alert {escape(alert.kind)}">{escape(alert.text)}</p>')
-            self._summary = ui.column().classes("wide")
-            with self._summary:
-                ui.button("Summarise", icon="summarize", on_click=self._visit.doing(self._summarise)).props("flat dense no-caps")
             with card("Suggested replies"):
                 for s in found.suggestions[:3]:
                     self._suggestion(s)
@@ -335,6 +339,7 @@ class Work:
         self._summary.clear()
         with self._summary, card("Summary", "The numbers are turns."):
             markup(summary_html(inside.summary), "summary")
+            ui.button("Anew", icon="refresh", on_click=self._visit.doing(self._summarise)).props("flat dense no-caps")
 
     def _suggestion(self, s: Suggestion) -> None:
         with ui.element("div").classes("suggestion"):

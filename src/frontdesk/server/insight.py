@@ -287,9 +287,9 @@ async def read_behind(
 
 
 @router.get("/ledger.csv", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
-async def export_ledger(caller: Operator, desk: Shared, period: Chosen) -> Response:
-    """One line per conversation, as CSV."""
-    text = await desk.analytics.export(caller.tenant, period)
+async def export_ledger(caller: Operator, desk: Shared, period: Chosen, figure: Name = "") -> Response:
+    """One line per conversation, or per one that the figure counts, as CSV."""
+    text = await desk.analytics.export(caller.tenant, period, figure=figure)
     head = {"Content-Disposition": f'attachment; filename="{caller.tenant}-ledger.csv"'}
     return Response(text, media_type="text/csv; charset=utf-8", headers=head)
 
