@@ -1,5 +1,11 @@
 """The console in a browser: sign in, work the inbox, edit what the desk knows, read why it answered."""
 
+import asyncio
+import re
+import time
+from pathlib import Path
+from typing import Any
+
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -52,6 +58,64 @@ def test_an_agent_claims_answers_and_returns_a_conversation(browser: Staffed, de
     browser.click("Return to the desk")
     browser.sees("With the desk")
     assert [e.owner for e in desk.said(id) if isinstance(e, OwnerChanged)] == ["agent", "desk"]
+
+
+def test_the_inbox_keeps_whom_an_agent_took_from_the_desk_and_sets_ai_customers_apart(browser: Staffed, desk: Consoled):
+    _, taken = desk.ask(QUESTION, customer="cust-taken")
+    played = desk.waiting("An AI customer is upset.", customer="cust-played", channel="rehearsal")
+    waiting = desk.waiting("My bowl has a crack.", customer="cust-real")
+    browser.sign_in("ari")
+    browser.visit(f"inbox/{taken}")
+    browser.click("Claim")
+    browser.sees("With ari")
+    browser.click("Summarise")
+    browser.sees("What it is about")
+    browser.visit("inbox")
+    browser.sees("taken from the desk")
+    order = browser.driver.execute_script("return [...document.querySelectorAll('.queue a, .queue h3')].map(e => e.href || e.innerText)")
+    places = [next(n for n, x in enumerate(order) if part in x) for part in (waiting, taken, "AI customers of rehearsals", played)]
+    assert places == sorted(places)
+
+
+def test_help_beside_a_conversation_stands_there_once_however_often_it_is_drawn(browser: Staffed, desk: Consoled):
+    id = desk.waiting("Can the cups go into the dishwasher?")
+    browser.sign_in("ari")
+    browser.visit(f"inbox/{id}")
+    help_with = desk.app.state.desk.analytics.help
+
+    async def slowly(*arguments: Any) -> Any:
+        await asyncio.sleep(1.5)
+        return await help_with(*arguments)
+
+    desk.app.state.desk.analytics.help = slowly
+    try:
+        browser.click("Claim")
+        for n in range(3):
+            desk.says(id, f"Are you there? {n}")
+            time.sleep(0.6)
+        browser.sees("Are you there? 2")
+        time.sleep(3)
+    finally:
+        del desk.app.state.desk.analytics.help
+    assert browser.text.count("Suggested replies") == 1
+    assert len(browser.driver.find_elements(By.TAG_NAME, "textarea")) == 1
+
+
+def test_a_figure_is_told_for_each_channel_and_its_conversations_are_exported(browser: Staffed, desk: Consoled, tmp_path: Path):
+    for question in (QUESTION, "Do you repair broken handles?"):
+        desk.ask(question)
+    desk.waiting()
+    browser.sign_in("vera")
+    browser.visit("")
+    browser.sees("Where it differs")
+    browser.visit("behind/first_response?days=0")
+    browser.sees("By part")
+    browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    browser.click("Export these")
+    file = tmp_path / f"{KILN}-first_response.csv"
+    browser.until(file.exists, "the file is there")
+    shown = int(re.search(r"(\d+) of \d+ conversation", browser.text)[1])  # type: ignore[index]
+    browser.until(lambda: len(file.read_text().splitlines()) == shown + 1, "one line for each conversation that counts")
 
 
 def test_what_was_said_is_shown_in_another_language_unless_a_number_would_change(browser: Staffed, desk: Consoled):
@@ -145,6 +209,27 @@ def test_an_edited_faq_pair_changes_the_desks_answer_after_showing_which_answers
     browser.sees("Was told")
 
 
+def test_entries_that_disagree_are_shown_side_by_side_and_lead_to_the_pair(browser: Staffed, desk: Consoled, restored: Path):
+    (restored / "knowledge" / "repairs.md").write_text("# Repairs\n\nWe glue broken handles on for £9, as long as no piece is missing.\n")
+    desk.do(desk.office.library.sync(desk.office.tenants[KILN]))
+    browser.sign_in("olga")
+    browser.visit("knowledge?tab=check")
+    browser.click("Check", ".q-tab-panel button")
+    browser.sees("Seem to disagree")
+    browser.sees("We glue broken handles on for £9")
+    browser.shot("check")
+    browser.click("Edit: Do you repair broken handles?")
+    browser.sees("Edit the pair")
+
+
+def test_the_button_that_adds_a_document_can_be_seen(browser: Staffed, desk: Consoled):
+    browser.sign_in("olga")
+    browser.visit("knowledge?tab=documents")
+    colours = "return ['.q-uploader__header a', '.q-uploader__header'].map((s, n) => getComputedStyle(document.querySelector(s))[n ? 'backgroundColor' : 'color'])"
+    icon, behind = browser.driver.execute_script(colours)
+    assert icon != behind
+
+
 def test_two_rehearsals_are_started_watched_and_compared(browser: Staffed, desk: Consoled):
     browser.sign_in("olga")
     for _ in range(2):
@@ -155,6 +240,7 @@ def test_two_rehearsals_are_started_watched_and_compared(browser: Staffed, desk:
         browser.sees("2 of 2 conversations have ended.", 90)
     browser.shot("rehearsal")
     browser.visit("rehearsals")
+    browser.sees("seed 7, worded by rule")
     for box in browser.driver.find_elements(By.CSS_SELECTOR, "[aria-label^='Compare kiln-street']"):
         browser.driver.execute_script("arguments[0].click()", box)
     browser.click("Compare two")

@@ -19,6 +19,8 @@ from frontdesk.models.protocols import Embedder, Vectors
 
 ALIKE = 0.66
 """Likeness, figures left out, from which two sentences may be about the same thing."""
+UNUSED = "no answer has used it in the period"
+"""Why an FAQ pair is among the stale ones that says nothing of its age."""
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+|(?<=;)\s+")
 _QUANTITY = re.compile(
@@ -156,8 +158,7 @@ def stale(passages: Sequence[Passage], *, now: datetime, cited: Mapping[tuple[st
     if cited is not None:
         for passage in passages:
             if passage.kind is PassageKind.FAQ and (passage.source, passage.title) not in cited:
-                reason = "no answer has used it in the period"
-                found.append(Stale(source=passage.source, title=passage.title, sentence=passage.text[:300], reason=reason))
+                found.append(Stale(source=passage.source, title=passage.title, sentence=passage.text[:300], reason=UNUSED))
     return found
 
 

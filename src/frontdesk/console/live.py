@@ -104,7 +104,7 @@ async def live(visit: Visit) -> None:
         if html != seen["drawn"]:
             seen["drawn"] = html
             lives.set_content(html)
-        numbers.set_content(_numbers(feed))
+        numbers.set_content(_numbers(feed, played=shown["played"]))
 
     async def draw_chart() -> None:
         await visit.console.feeds.tidy()
@@ -135,8 +135,8 @@ async def _tones(visit: Visit, feed: Feed) -> Mapping[ConversationId, float]:
     return {id: sum(scores) / len(scores) for id, scores in heard.items()}
 
 
-def _numbers(feed: Feed) -> str:
-    going = list(feed.going.values())
+def _numbers(feed: Feed, *, played: bool | None) -> str:
+    going = [g for g in feed.going.values() if played is None or (g.channel.startswith(_PLAYED) is played)]
     recent = [g for g in going if (datetime.now(UTC) - g.at).total_seconds() < 120]
     waiting = sum(g.owner is Owner.QUEUE for g in going)
     trouble = f'<span class="pill bad">{escape(feed.trouble)}</span>' if feed.trouble else ""
