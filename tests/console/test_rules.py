@@ -221,6 +221,13 @@ def test_the_tone_is_drawn_by_speaker_or_of_the_customers_by_part_over_the_whole
     assert [n for _, n in bars] == [0, 0, 0, 0, 0, 4, 0]
 
 
+def test_a_line_breaks_off_where_nobody_spoke():
+    at = [AT, AT + timedelta(minutes=1), AT + timedelta(minutes=40)]
+    values = [y for _, y in charts.line("x", [(t, 0.5) for t in at], silence=timedelta(minutes=10))["data"]]
+    assert values == [0.5, 0.5, None, 0.5]
+    assert len(charts.line("x", [(t, 0.5) for t in at])["data"]) == 3
+
+
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.42, "0.42 s"), (3.2, "3.2 s"), (45, "45 s"), (600, "10 min"), (10_000, "3 h"), (400_000, "5 d")]
 )

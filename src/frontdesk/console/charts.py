@@ -55,9 +55,15 @@ def base(
     }
 
 
-def line(name: str, points: Sequence[tuple[datetime, float | None]], **more: Any) -> dict[str, Any]:
-    """A line over time."""
-    data = [[at.isoformat(), None if value is None else round(value, 3)] for at, value in points]
+def line(name: str, points: Sequence[tuple[datetime, float | None]], *, silence: timedelta | None = None, **more: Any) -> dict[str, Any]:
+    """A line over time; it breaks off where nothing was known for longer than `silence`."""
+    data: list[list[Any]] = []
+    before: datetime | None = None
+    for at, value in points:
+        if silence and before and at - before > silence:
+            data.append([(before + silence).isoformat(), None])
+        data.append([at.isoformat(), None if value is None else round(value, 3)])
+        before = at
     return {"name": name, "type": "line", "data": data, "showSymbol": len(data) < 30, "symbolSize": 5, "connectNulls": False, **more}
 
 
@@ -82,7 +88,7 @@ def counts(points: Sequence[tuple[datetime, Reading]], name: str, span: Span, st
     return options
 
 
-def moods(rows: Sequence[MoodRow], span: Span | None = None) -> dict[str, Any]:
+def moods(rows: Sequence[MoodRow], span: Span | None = None, *, silence: timedelta | None = None) -> dict[str, Any]:
     """Average tone over time, from -1 to 1: one line for each speaker, or of the customers for each of the parts with the most to hear."""
     options = base(low=-1, high=1, span=span)
     parted = any(row.part for row in rows)
@@ -95,7 +101,7 @@ def moods(rows: Sequence[MoodRow], span: Span | None = None) -> dict[str, Any]:
         by.setdefault(name, []).append((row.at, row.score))
         heard[name] += row.utterances
     shown = [name for name, _ in heard.most_common(len(COLOURS))]
-    options["series"] = [line(name, by[name], smooth=True, smoothMonotone="x") for name in sorted(shown)]
+    options["series"] = [line(name, by[name], silence=silence, smooth=True, smoothMonotone="x") for name in sorted(shown)]
     return options
 
 

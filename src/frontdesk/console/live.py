@@ -25,6 +25,8 @@ SHOWN = 12
 LOOKED_BACK = timedelta(hours=3)
 SHORTEST = timedelta(minutes=15)
 """Stretch of time that the chart shows at least."""
+SILENCE = timedelta(minutes=10)
+"""Without a word for so long, the chart's line breaks off rather than lead from one end of it to the other."""
 _PLAYED = "rehearsal"
 
 
@@ -113,7 +115,7 @@ async def live(visit: Visit) -> None:
         rows = await visit.analytics.mood(visit.tenant.id, "minute", period=period)
         quiet.set_visibility(not rows)
         chart.options.clear()
-        chart.options.update(charts.moods(rows))
+        chart.options.update(charts.moods(rows, silence=SILENCE))
         now = datetime.now(UTC)
         begin = min([r.at for r in rows] + [now - SHORTEST])
         chart.options["xAxis"] |= {"min": begin.isoformat(), "max": now.isoformat()}
