@@ -322,9 +322,9 @@ async def read_scores(caller: Operator, desk: Shared, period: Chosen, flag: Name
 
 
 @router.get("/labels/next")
-async def read_next_labels(caller: Operator, desk: Shared, limit: Limit = 50) -> list[str]:
-    """Conversations to label next, drawn by lot."""
-    return [str(id) for id in await desk.analytics.to_label(caller.tenant, limit=limit)]
+async def read_next_labels(caller: Operator, desk: Shared, period: Chosen, limit: Limit = 50) -> list[str]:
+    """Conversations to label next, drawn by lot; of customers, or of whose they shall be."""
+    return [str(id) for id in await desk.analytics.to_label(caller.tenant, period, limit=limit)]
 
 
 @router.put("/conversations/{conversation}/label", status_code=204)
@@ -337,9 +337,9 @@ async def put_label(caller: Operator, desk: Shared, conversation: str, body: Lab
 
 
 @router.get("/calibration")
-async def read_calibration(caller: Operator, desk: Shared, criterion: Name = "") -> CalibrationOut:
-    """How often the judge passes what people fail and the other way round, and the corrected share."""
-    found = await desk.analytics.calibration(caller.tenant, criterion=criterion)
+async def read_calibration(caller: Operator, desk: Shared, period: Chosen, criterion: Name = "") -> CalibrationOut:
+    """How often the judge passes what people fail and the other way round, and the corrected share; of customers, or of whose they shall be."""
+    found = await desk.analytics.calibration(caller.tenant, period, criterion=criterion)
     rates = {name: RateOut(**vars_of(r)) if (r := getattr(found, name)) else None for name in _RATES}
     return CalibrationOut(labelled=found.labelled, advice=found.advice, **rates)
 
