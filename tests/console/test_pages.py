@@ -18,6 +18,7 @@ from frontdesk.errors import Conflict
 from frontdesk.models.protocols import ChatRequest
 from frontdesk.models.scripted import ScriptedModel
 from frontdesk.store.conversations import Conversations
+from frontdesk.store.ledger import ScoreRow
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 QUESTION = "How long does firing a special order take?"
@@ -266,6 +267,21 @@ def test_conversations_are_judged_one_after_the_other_and_the_scores_are_held_ag
     for told in ("False pass", "False fail", "Would pass by people", "48 more conversations"):
         browser.sees(told)
     browser.shot("quality")
+
+
+def test_enough_judgements_that_the_score_does_not_fit_advise_another_total_to_pass_from(browser: Staffed, desk: Consoled):
+    ledger = desk.office.store.for_tenant(KILN).ledger
+    rubric = desk.app.state.desk.analytics.rubric(KILN).id
+    for n in range(52):
+        id, bad = desk.waiting(f"Question {n}", channel="rehearsal"), n < 12
+        score = ScoreRow(
+            conversation=id, seq=9, rubric=rubric, judge="rules", at=None, total=0.8 if bad else 0.95, passed=True, flags=(), criteria=()
+        )
+        desk.do(ledger.keep_score(score))
+        desk.do(ledger.label(id, criterion="", passed=not bad, by="ari"))
+    browser.sign_in("vera")
+    browser.visit("quality?whose=rehearsals")
+    browser.sees("instead of 70% would fit these judgements best: false pass 0 of 12, false fail 0 of 40")
 
 
 def test_a_page_whose_browser_slept_comes_back_to_what_happened_meanwhile(browser: Staffed, desk: Consoled):

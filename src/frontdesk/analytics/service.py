@@ -289,7 +289,13 @@ class Analytics:
     async def calibration(self, tenant: TenantId, period: Period | None = None, *, criterion: str = "") -> scoring.Calibration:
         """How far the judge is to be trusted, as a whole or on one criterion, and the share that people would pass."""
         verdicts, held = await self.held_against(tenant, period, criterion=criterion)
-        return scoring.calibrate([(label.passed, verdict) for label, verdict in held], verdicts)
+        found = scoring.calibrate([(label.passed, verdict) for label, verdict in held], verdicts)
+        if criterion:  # the rubric has one total to pass from, not one for each criterion
+            return found
+        rows = await self.store.for_tenant(tenant).ledger.scores(ids=[label.conversation for label, _ in held])
+        totals = {s.conversation: s.total for s in rows if s.total is not None}
+        pairs = [(label.passed, totals[label.conversation]) for label, _ in held if label.conversation in totals]
+        return replace(found, cut=scoring.better_cut(pairs, self.rubric(tenant).passes))
 
     async def held_against(
         self, tenant: TenantId, period: Period | None = None, *, criterion: str = ""

@@ -247,6 +247,14 @@ class RateOut(BaseModel):
     among: int
 
 
+class CutOut(BaseModel):
+    """The total from which conversations would have to pass to fit the labels best, and its rates on those labels."""
+
+    passes: float
+    false_pass: RateOut
+    false_fail: RateOut
+
+
 class CalibrationOut(BaseModel):
     """How far the judge is to be trusted, and what that makes of the share it passes."""
 
@@ -256,6 +264,7 @@ class CalibrationOut(BaseModel):
     apparent: RateOut | None
     corrected: RateOut | None
     advice: str
+    cut: CutOut | None = None
 
 
 @router.get("/figures")
@@ -341,7 +350,11 @@ async def read_calibration(caller: Operator, desk: Shared, period: Chosen, crite
     """How often the judge passes what people fail and the other way round, and the corrected share; of customers, or of whose they shall be."""
     found = await desk.analytics.calibration(caller.tenant, period, criterion=criterion)
     rates = {name: RateOut(**vars_of(r)) if (r := getattr(found, name)) else None for name in _RATES}
-    return CalibrationOut(labelled=found.labelled, advice=found.advice, **rates)
+    cut = None
+    if found.cut is not None:
+        bounds = {name: RateOut(**vars_of(getattr(found.cut, name))) for name in ("false_pass", "false_fail")}
+        cut = CutOut(passes=found.cut.passes, **bounds)
+    return CalibrationOut(labelled=found.labelled, advice=found.advice, cut=cut, **rates)
 
 
 @router.post("/conversations/{conversation}/rating", status_code=204)
