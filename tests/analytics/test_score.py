@@ -178,6 +178,12 @@ def test_labels_tell_a_better_total_to_pass_from_and_keep_silent_where_there_is_
     assert better_cut([(True, 0.9)] * 60, 0.7) is None, "one kind"
 
 
+def test_with_nothing_set_an_unanswered_question_does_not_pass_and_an_answered_one_does():
+    unanswered = Tale().customer("Do you ship parcels to Malta?").gap("Malta?").desk("I could not find that.", route=Route.REFUSE)
+    assert score(unanswered.events, Rubric()).passed is False
+    assert score(good().events, Rubric()).passed is True
+
+
 def test_a_draft_that_was_rejected_is_no_source():
     tale = Tale().customer("How much?").happens(e.DraftRejected(sentence="It costs 4711.", objection="no source")).agent("It costs 4711.")
     assert (mark(tale, "accuracy").value or 1.0) < 1.0

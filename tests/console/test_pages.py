@@ -275,13 +275,13 @@ def test_enough_judgements_that_the_score_does_not_fit_advise_another_total_to_p
     for n in range(52):
         id, bad = desk.waiting(f"Question {n}", channel="rehearsal"), n < 12
         score = ScoreRow(
-            conversation=id, seq=9, rubric=rubric, judge="rules", at=None, total=0.8 if bad else 0.95, passed=True, flags=(), criteria=()
+            conversation=id, seq=9, rubric=rubric, judge="rules", at=None, total=0.9 if bad else 0.97, passed=True, flags=(), criteria=()
         )
         desk.do(ledger.keep_score(score))
         desk.do(ledger.label(id, criterion="", passed=not bad, by="ari"))
     browser.sign_in("vera")
     browser.visit("quality?whose=rehearsals")
-    browser.sees("instead of 70% would fit these judgements best: false pass 0 of 12, false fail 0 of 40")
+    browser.sees("instead of 85% would fit these judgements best: false pass 0 of 12, false fail 0 of 40")
 
 
 def test_a_page_whose_browser_slept_comes_back_to_what_happened_meanwhile(browser: Staffed, desk: Consoled):

@@ -132,7 +132,8 @@ class Judging:
 
 async def _rates(visit: Visit, period: Period, criterion: str) -> None:
     found = await visit.analytics.calibration(visit.tenant.id, period, criterion=criterion)
-    with card("How far the scores hold", f"{found.labelled} of {ENOUGH} conversations judged."):
+    so_far = f"{found.labelled} of {ENOUGH}" if found.labelled < ENOUGH else str(found.labelled)
+    with card("How far the scores hold", f"{so_far} conversations judged."):
         ui.linear_progress(min(1.0, found.labelled / ENOUGH), show_value=False).props("aria-label='Judged so far'")
         markup(rows_html(("Figure", "Value", "95 %", "Among"), _rows(found), label="Rates of the judge"))
         if found.advice:
