@@ -252,6 +252,7 @@ def _summary(visit: Visit, id: ConversationId, inside: Inside) -> None:
             if len(points) > 1:
                 options = charts.curves({"Tone": points}, x="message")
                 options["yAxis"] |= {"min": -1, "max": 1}
+                options["xAxis"] |= {"min": 1, "minInterval": 1, "name": ""}
                 ui.echart(options).classes("chart-small")
 
 
