@@ -125,6 +125,13 @@ def test_a_good_reply_has_no_remark_and_an_upset_customer_needs_a_kind_word():
     assert [r.kind for r in check_wording("It costs 49.9 euros.", tale.events, upset=True)] == ["empathy"]
 
 
+def test_a_figure_counts_as_known_only_where_it_stands_by_itself():
+    tale = Tale().customer("Where is A-501?").calls("price", {"amount": "50.00", "phone": "0421 555 0100"})
+    assert check_wording("It costs 50 euros.", tale.events) == []
+    for unknown in ("It costs 55 euros.", "It costs 100 euros.", "Within 42 days."):
+        assert [r.kind for r in check_wording(unknown, tale.events)] == ["figure"], unknown
+
+
 def test_the_question_is_what_was_said_since_the_last_human_answer():
     tale = Tale().customer("First thing").agent("Done.").customer("And the second?").customer("Please")
     assert open_question(tale.events) == "And the second? Please"

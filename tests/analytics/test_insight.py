@@ -85,6 +85,13 @@ async def test_a_contradiction_shows_both_sides_and_their_figures(minilm):
     assert {one.one.source, one.other.source} == {"faq", "returns.md"}
 
 
+async def test_what_one_answer_says_does_not_contradict_itself(minilm):
+    answer = "Parcel post costs €4.90 below €60; it is free from €60; the courier costs €9.90. Up to 12 instalments cost nothing; 24 instalments cost 6.9%."
+    assert await contradictions([passage("faq", "What does delivery cost?", answer)], minilm) == []
+    halves = [passage("faq", "Instalments", x, number=n) for n, x in enumerate(["12 instalments cost 0%.", "12 instalments cost 6.9%."])]
+    assert await contradictions(halves, minilm), "two entries that say this do"
+
+
 async def test_no_knowledge_has_no_contradictions(minilm):
     assert await contradictions([], minilm) == []
     assert await contradictions([passage("a.md", "A", "")], minilm) == []

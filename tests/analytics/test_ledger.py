@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -44,6 +44,13 @@ def test_an_answer_and_then_silence_is_assumed_and_never_confirmed():
 
 def test_a_conversation_with_recent_words_is_open():
     assert metrics.outcome(row(answered()), START + timedelta(minutes=5)) is Outcome.OPEN
+
+
+def test_a_rehearsed_conversation_is_over_within_minutes():
+    played = row(answered())
+    played.channel = metrics.REHEARSED
+    assert metrics.outcome(played, START + timedelta(minutes=1)) is Outcome.OPEN
+    assert metrics.outcome(played, START + timedelta(minutes=5)) is Outcome.ASSUMED
 
 
 def test_a_bare_thank_you_confirms_nothing():
@@ -266,6 +273,39 @@ async def test_rehearsed_conversations_are_in_no_figure_of_customers_unless_they
     assert len(await analytics.scores(tenant)) == 1
     with pytest.raises(BadInput, match="customers, rehearsals, all"):
         await analytics.report(tenant, Period(whose="nobody"))
+
+
+async def test_figures_stand_side_by_side_for_each_part_and_one_exports_those_it_counts(store, tenant):
+    space = store.for_tenant(tenant)
+    for channel, handed in (("chat", False), ("chat", True), ("voice", False)):
+        id = await space.conversations.open(key=KeyId("k"), customer=None, channel=channel)
+        said: list[e.Event] = [e.MessageReceived(text="How long?"), e.ReplySent(text="3 days.", route=Route.FAQ, confidence=0.9)]
+        await space.conversations.append(id, TurnId("t"), [*said, *([e.HandedOff(category="requested", summary="x")] if handed else [])])
+    analytics = Analytics(store, {}, clock=lambda: datetime.now(UTC) + timedelta(days=1))
+    found = await analytics.compare(tenant, ["containment", "handed_over"], "channel")
+    assert [(part, count, [r.value for r in readings]) for part, count, readings in found] == [
+        ("chat", 2, [0.5, 0.5]),
+        ("voice", 1, [1, 0]),
+    ]
+    assert [(part, r.value) for part, r in await analytics.split(tenant, "containment", "channel")] == [("chat", 0.5), ("voice", 1.0)]
+    lines = {name: len((await analytics.export(tenant, figure=name)).splitlines()) - 1 for name in ("", "containment", "handed_over")}
+    assert lines == {"": 3, "containment": 2, "handed_over": 1}
+    with pytest.raises(BadInput, match="no figure"):
+        await analytics.export(tenant, figure="charm")
+
+
+async def test_a_rehearsed_conversation_is_scored_minutes_after_it_ended_and_a_customers_later(store, tenant):
+    space = store.for_tenant(tenant)
+    for channel in ("chat", "rehearsal"):
+        id = await space.conversations.open(key=KeyId("k"), customer=None, channel=channel)
+        said = [e.MessageReceived(text="How long?"), e.ReplySent(text="3 days.", route=Route.FAQ, confidence=0.9)]
+        await space.conversations.append(id, TurnId("t"), said)
+    scored = []
+    for minutes in (1, 4, 12):
+        analytics = Analytics(store, {}, clock=lambda m=minutes: datetime.now(UTC) + timedelta(minutes=m))
+        await analytics.refresh(tenant)
+        scored.append(await analytics.score_waiting(tenant))
+    assert scored == [0, 1, 1]
 
 
 def test_what_is_counted_is_named():

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from frontdesk.analytics.score import CRITERIA, Rubric, calibrate, judge, rubric_of, score
+from frontdesk.analytics.score import CRITERIA, Rubric, better_cut, calibrate, judge, rubric_of, score
 from frontdesk.domain import events as e
 from frontdesk.domain.conversation import Route
 from frontdesk.domain.tenancy import Tenant, TenantId
@@ -165,6 +165,23 @@ def test_too_few_labels_or_one_kind_alone_say_what_to_do():
     assert "both kinds" in calibrate([(True, True)] * 60, [True] * 60).advice
     coin = [(p, j) for p in (True, False) for j in (True, False)] * 20
     assert "coin" in calibrate(coin, [True, False] * 50).advice
+
+
+def test_labels_tell_a_better_total_to_pass_from_and_keep_silent_where_there_is_none():
+    labels = [(True, 0.96)] * 40 + [(True, 0.8)] * 4 + [(False, 0.83)] * 8 + [(False, 0.99)] * 2
+    cut = better_cut(labels, 0.7)
+    assert cut is not None
+    assert 0.83 < cut.passes <= 0.96
+    assert (cut.false_pass.count, cut.false_pass.among, cut.false_fail.count, cut.false_fail.among) == (2, 10, 4, 44)
+    assert better_cut(labels, cut.passes) is None
+    assert better_cut(labels[:30], 0.7) is None, "too few"
+    assert better_cut([(True, 0.9)] * 60, 0.7) is None, "one kind"
+
+
+def test_with_nothing_set_an_unanswered_question_does_not_pass_and_an_answered_one_does():
+    unanswered = Tale().customer("Do you ship parcels to Malta?").gap("Malta?").desk("I could not find that.", route=Route.REFUSE)
+    assert score(unanswered.events, Rubric()).passed is False
+    assert score(good().events, Rubric()).passed is True
 
 
 def test_a_draft_that_was_rejected_is_no_source():

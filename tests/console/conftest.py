@@ -130,14 +130,14 @@ class Consoled:
 
         return self.do(talk())
 
-    def waiting(self, text: str = "I want to talk to a person.", customer: str | None = "cust-7") -> ConversationId:
+    def waiting(self, text: str = "I want to talk to a person.", customer: str | None = "cust-7", channel: str = "chat") -> ConversationId:
         """A conversation that waits for an agent."""
 
         async def make() -> ConversationId:
             conversations = self.office.store.for_tenant(KILN).conversations
-            id = await conversations.open(key=KeyId("shop"), customer=CustomerId(customer) if customer else None, channel="chat")
+            id = await conversations.open(key=KeyId("shop"), customer=CustomerId(customer) if customer else None, channel=channel)
             said: Sequence[Event] = [
-                ConversationOpened(channel="chat", customer=customer),
+                ConversationOpened(channel=channel, customer=customer),
                 MessageReceived(text=text),
                 HandedOff(category="requested", summary=f"Wants a person: {text}", promised="An agent answers soon."),
             ]

@@ -12,11 +12,12 @@ from tests.docs.blocks import blocks_of
 from tests.docs.sections import ROOT
 
 from frontdesk.analytics.metrics import BY_NAME, Reading
+from frontdesk.console import charts
 from frontdesk.console.feed import Feed
 from frontdesk.console.folder import Change, Folder, applied, checked_pair
 from frontdesk.console.gate import GUESSES, Guesses, _safe
 from frontdesk.console.panels import load_panels
-from frontdesk.console.telling import ago, basis_of, duration, steps, value_of
+from frontdesk.console.telling import ago, basis_of, duration, result, spoken, steps, value_of
 from frontdesk.domain.conversation import ConversationId, Owner, Route, ToolCall, TurnId
 from frontdesk.domain.events import (
     DraftRejected,
@@ -35,6 +36,7 @@ from frontdesk.domain.knowledge import FaqPair
 from frontdesk.domain.staff import Right, Staff, StaffRole
 from frontdesk.domain.tenancy import Tenant, TenantId
 from frontdesk.errors import BadDocument, BadInput, Conflict, NotAllowed, NotAuthenticated, RateLimited
+from frontdesk.store.ledger import MoodRow
 from frontdesk.store.staff import LOCAL, hashed, matches, one_time_password
 from frontdesk.store.store import Store
 
@@ -173,6 +175,20 @@ def test_a_turn_is_told_in_plain_words():
     assert "no source says tomorrow" in steps(events, {})[4].lines[0]
 
 
+def test_what_an_api_said_is_told_in_words():
+    order = {
+        "order_no": "A-7",
+        "items": ["Lumo 27", "cable"],
+        "paid": True,
+        "carrierName": None,
+        "steps": [{"to": "Bremen"}, {"to": "Ulm"}],
+    }
+    assert result(order) == "order no A-7, items Lumo 27, cable, paid yes, steps to Bremen; to Ulm"
+    assert result({"devices": []}) == "none"
+    assert result([]) == "none"
+    assert [spoken(n) for n in ("getProfile", "order_no", "SKU", "list-FAQ")] == ["Get profile", "Order no", "Sku", "List faq"]
+
+
 def test_every_kind_of_event_has_words_or_is_known_to_need_none():
     from frontdesk.console.telling import _STEPS, SILENT
 
@@ -186,6 +202,30 @@ def test_a_figure_is_told_with_what_it_is_taken_among():
     assert (value_of(reading), basis_of(reading)) == ("50%", "2 of 4, 15% to 85%")
     wait = Reading(figure=BY_NAME["queue"], value=75.0, count=3, among=3)
     assert (value_of(wait), basis_of(wait)) == ("75 s", "over 3 conversations")
+
+
+def test_the_tone_is_drawn_by_speaker_or_of_the_customers_by_part_over_the_whole_period():
+    def heard(speaker: str, part: str, score: float) -> MoodRow:
+        return MoodRow(at=AT, speaker=speaker, part=part, score=score, utterances=3, negative=1)
+
+    span = (AT - timedelta(days=7), AT)
+    speakers = charts.moods([heard("customer", "", 0.1), heard("desk", "", 0.2)], span)
+    assert [s["name"] for s in speakers["series"]] == ["Customer", "Desk"]
+    assert (speakers["xAxis"]["min"], speakers["xAxis"]["max"]) == (span[0].isoformat(), AT.isoformat())
+    parts = charts.moods([heard("customer", p, 0.1) for p in ("chat", "voice", "")] + [heard("desk", "chat", 0.9)])
+    assert [s["name"] for s in parts["series"]] == ["chat", "none", "voice"]
+    assert [s["data"][0][1] for s in parts["series"]] == [0.1, 0.1, 0.1]
+    assert "min" not in parts["xAxis"]
+    seen = Reading(figure=BY_NAME["rated"], value=0.0, count=0, among=4)
+    bars = charts.counts([(datetime(2026, 5, 3, tzinfo=UTC), seen)], "Conversations", span, timedelta(days=1))["series"][0]["data"]
+    assert [n for _, n in bars] == [0, 0, 0, 0, 0, 4, 0]
+
+
+def test_a_line_breaks_off_where_nobody_spoke():
+    at = [AT, AT + timedelta(minutes=1), AT + timedelta(minutes=40)]
+    values = [y for _, y in charts.line("x", [(t, 0.5) for t in at], silence=timedelta(minutes=10))["data"]]
+    assert values == [0.5, 0.5, None, 0.5]
+    assert len(charts.line("x", [(t, 0.5) for t in at])["data"]) == 3
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,8 @@ def test_the_export_has_one_line_per_conversation_and_no_formula(served: Served,
     rows = {r["conversation"]: r for r in csv.DictReader(io.StringIO(text))}
     assert rows[conversation]["customer"] == "'=cmd|x"
     assert rows[conversation]["messages"] == "1"
+    rated = served.http.get("/api/ledger.csv?figure=rated", headers=operator).text
+    assert conversation not in rated, "nobody rated it"
 
 
 def test_a_conversation_is_read_through_with_turns_and_evidence(served: Served, operator, conversation):
@@ -79,6 +81,24 @@ def test_labels_are_kept_and_calibrate(served: Served, operator, conversation):
     assert found["labelled"] >= 1
     assert found["advice"]
     assert served.http.put(path, headers=operator, json={"passed": True, "criterion": "charm"}).status_code == 400
+
+
+def test_rehearsed_conversations_are_drawn_and_calibrated_apart(served: Served, operator):
+    async def played() -> str:
+        space = served.office.store.for_tenant(ACME)
+        caller = await served.office.store.verify(await space.keys.create(Role.SERVER))
+        id = await space.conversations.open(key=caller.key, customer=None, channel="rehearsal")
+        await space.conversations.append(id, TurnId("t1"), [MessageReceived(text="Are returns free?"), REPLY])
+        return id
+
+    id = str(served.do(played()))
+    served.do(_scored(served))
+    drawn = {w: served.http.get("/api/labels/next", headers=operator, params={"whose": w}).json() for w in ("customers", "rehearsals")}
+    assert (id in drawn["customers"], id in drawn["rehearsals"]) == (False, True)
+    before = served.http.get("/api/calibration", headers=operator).json()["labelled"]
+    assert served.http.put(f"/api/conversations/{id}/label", headers=operator, json={"passed": True}).status_code == 204
+    assert served.http.get("/api/calibration", headers=operator).json()["labelled"] == before
+    assert served.http.get("/api/calibration?whose=rehearsals", headers=operator).json()["labelled"] >= 1
 
 
 async def _scored(served: Served) -> None:

@@ -53,6 +53,19 @@ async def test_a_handed_off_conversation_waits_in_the_queue_until_it_is_closed(t
     assert await tenant_store.desk.handoffs() == []
 
 
+async def test_who_an_agent_took_from_the_desk_is_in_the_queue_and_ai_customers_come_last(tenant_store):
+    made = [await tenant_store.conversations.open(key=KeyId("k"), customer=None, channel=c) for c in ("rehearsal", "chat", "chat")]
+    played, waiting, taken = made
+    for id in (played, waiting):
+        await tenant_store.conversations.append(id, T1, [e.HandedOff(category="anger", summary="Wants a refund.")])
+    await tenant_store.conversations.set_owner(taken, Owner.AGENT, agent="ari")
+    rows = {h.conversation_id: h for h in await tenant_store.desk.handoffs()}
+    assert set(list(rows)[:2]) == {waiting, taken}
+    assert list(rows)[2] == played
+    assert (rows[taken].agent, rows[taken].category, rows[taken].channel) == ("ari", "", "chat")
+    assert [h.conversation_id for h in await tenant_store.desk.handoffs(limit=2)].count(played) == 0
+
+
 async def test_audit_entries_come_in_order_with_what_was_done(tenant_store):
     for n in range(3):
         await tenant_store.desk.audit(actor="key_a", action="key.create", subject=f"s{n}\0", detail={"label": "x\0"})

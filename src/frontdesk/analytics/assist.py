@@ -248,7 +248,9 @@ def check_wording(text: str, events: Sequence[Recorded] = (), *, upset: bool = F
     held = " ".join([*(evidence(r.event) for r in events), *sources]).replace(",", "").casefold()
     if held:
         numbers = dict.fromkeys(c for c in claims(text) if c[0].isdigit() and len(c) > 1)
-        found += [Remark(kind="figure", quote=n, advice=advice["figure"]) for n in numbers if n.replace(",", "").casefold() not in held]
+        found += [
+            Remark(kind="figure", quote=n, advice=advice["figure"]) for n in numbers if not _stands(n.replace(",", "").casefold(), held)
+        ]
     if mask_personal_data(text) != text:
         found.append(Remark(kind="personal", quote="", advice=advice["personal"]))
     found += [
@@ -265,6 +267,11 @@ def check_wording(text: str, events: Sequence[Recorded] = (), *, upset: bool = F
     if (said := says("promise", text)) and not says("deadline", text):
         found.append(Remark(kind="promise", quote=said, advice=advice["promise"]))
     return found
+
+
+def _stands(figure: str, text: str) -> bool:
+    """Whether the figure is in the text as itself: 50 is not in A-501."""
+    return re.search(rf"(?<![\d.]){re.escape(figure)}(?:\.0+)?(?!\.?\d)", text) is not None
 
 
 def closing_note(summary: Summary, agent: str = "") -> str:

@@ -1,7 +1,8 @@
 """Entries of the knowledge that disagree, and entries that may be out of date: found before a customer finds them.
 
-Sentences about the same thing, figures left out, whose figures differ. Rows of tables differ on purpose and are not compared. What reads
-alike and is about two things is the usual false alarm, so the two sentences are shown side by side and a person decides.
+Sentences about the same thing, figures left out, whose figures differ. Rows of tables differ on purpose and are not compared, nor are the
+sentences of one entry: whoever wrote them beside each other meant both. What reads alike and is about two things is the usual false alarm,
+so the two sentences are shown side by side and a person decides.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from frontdesk.models.protocols import Embedder, Vectors
 
 ALIKE = 0.66
 """Likeness, figures left out, from which two sentences may be about the same thing."""
+UNUSED = "no answer has used it in the period"
+"""Why an FAQ pair is among the stale ones that says nothing of its age."""
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+|(?<=;)\s+")
 _QUANTITY = re.compile(
@@ -127,14 +130,15 @@ class Stale:
 
 async def contradictions(passages: Sequence[Passage], embedder: Embedder, *, limit: int = 100) -> list[Contradiction]:
     """Sentences about the same thing with different figures, the likest first. Raises ModelUnavailable."""
-    sides = [side for passage in passages for side in _sides(passage)]
+    own = [(n, side) for n, passage in enumerate(passages) for side in _sides(passage)]
+    entry, sides = [n for n, _ in own], [side for _, side in own]
     if len(sides) < 2:
         return []
     vectors = await embedder.embed([_masked(s) for s in sides])
     words = [_content(s) for s in sides]
     found = []
     for i, j in _near(vectors):
-        if sides[i].sentence == sides[j].sentence or not _differ(sides[i], sides[j]):
+        if entry[i] == entry[j] or sides[i].sentence == sides[j].sentence or not _differ(sides[i], sides[j]):
             continue
         likeness = float(vectors[i] @ vectors[j]) * _shared(words[i], words[j])
         if likeness >= ALIKE * 0.8 and not _about_others(words[i], words[j]):
@@ -154,8 +158,7 @@ def stale(passages: Sequence[Passage], *, now: datetime, cited: Mapping[tuple[st
     if cited is not None:
         for passage in passages:
             if passage.kind is PassageKind.FAQ and (passage.source, passage.title) not in cited:
-                reason = "no answer has used it in the period"
-                found.append(Stale(source=passage.source, title=passage.title, sentence=passage.text[:300], reason=reason))
+                found.append(Stale(source=passage.source, title=passage.title, sentence=passage.text[:300], reason=UNUSED))
     return found
 
 

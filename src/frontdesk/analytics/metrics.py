@@ -20,6 +20,10 @@ from frontdesk.errors import BadInput
 
 IDLE = timedelta(hours=2)
 """Silence after which a conversation counts as over."""
+REHEARSED = "rehearsal"
+"""Channel of conversations with AI customers."""
+IDLE_REHEARSED = timedelta(minutes=2)
+"""The same for those: an AI customer answers within seconds or not at all."""
 DAYS = 7
 """Days within which coming back counts as returning."""
 HAPPY = 4
@@ -41,7 +45,7 @@ class Outcome(StrEnum):
 
 
 MEANING: Mapping[Outcome, str] = {
-    Outcome.OPEN: "With the desk, and something happened in it within the last two hours. Not judged yet.",
+    Outcome.OPEN: "With the desk, and something happened in it within the last two hours (rehearsed: two minutes). Not judged yet.",
     Outcome.CONFIRMED: "The customer said that it is solved: by the question after the chat or in words. A bare thank-you is not that.",
     Outcome.VERIFIED: "What was asked for was done in the business's own system (a call that acts succeeded), and nothing was open.",
     Outcome.ASSUMED: "The desk answered from a source, and the customer wrote nothing more. Perhaps solved; nobody said so.",
@@ -134,7 +138,7 @@ COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
 
 def outcome(row: Row, now: datetime, *, idle: timedelta = IDLE) -> Outcome:
     """How the conversation ended, seen from `now`: a table of cases, the first that holds."""
-    if row.owner == "desk" and now - row.last_at < idle:
+    if row.owner == "desk" and now - row.last_at < (min(idle, IDLE_REHEARSED) if row.channel == REHEARSED else idle):
         return Outcome.OPEN
     if row.solved is False or (row.solved is None and row.said == "unsolved"):
         return Outcome.UNSOLVED

@@ -29,11 +29,13 @@ __all__ = [
     "CRITERIA",
     "MEANING",
     "Calibration",
+    "Cut",
     "Evidence",
     "Flag",
     "Mark",
     "Rubric",
     "Score",
+    "better_cut",
     "calibrate",
     "flags_in",
     "judge",
@@ -42,8 +44,8 @@ __all__ = [
     "transcript",
 ]
 
-PASS = 0.7
-"""Total from which a conversation passes."""
+PASS = 0.85
+"""Total from which a conversation passes: with the shipped weights, one whose question nobody answered does not."""
 READ = 4000
 """Events of one conversation that are judged, the newest."""
 
@@ -172,6 +174,15 @@ class Rate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cut:
+    """The total from which conversations would have to pass to fit people's labels best. Chosen on the labels it is shown with."""
+
+    passes: float
+    false_pass: Rate
+    false_fail: Rate
+
+
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """A judge held against people's labels, and what that makes of the share it passes."""
 
@@ -185,11 +196,15 @@ class Calibration:
     corrected: Rate | None
     """The share that people would pass; None while the judge is no better than a coin, or too little is labelled."""
     advice: str = ""
+    cut: Cut | None = None
+    """A better total to pass from, where the labels know one."""
 
 
 ENOUGH = 50
 """Labels from which a correction is worth something."""
 DRAWS = 2000
+WORTH_SAYING = 0.1
+"""Gain (share told apart) from which another total to pass from is worth a change of the rubric."""
 
 
 def calibrate(labels: Sequence[tuple[bool, bool]], judged: Sequence[bool], *, seed: int = 7) -> Calibration:
@@ -215,6 +230,22 @@ def calibrate(labels: Sequence[tuple[bool, bool]], judged: Sequence[bool], *, se
     return Calibration(
         labelled=len(labels), false_pass=false_pass, false_fail=false_fail, apparent=apparent, corrected=corrected, advice=advice
     )
+
+
+def better_cut(labels: Sequence[tuple[bool, float]], passes: float) -> Cut | None:
+    """`labels`: (what a person says, the judge's total). None with too few labels, with one kind only, or where `passes` does as well."""
+    good, bad = [t for p, t in labels if p], [t for p, t in labels if not p]
+    if len(labels) < ENOUGH or not good or not bad:
+        return None
+
+    def worth(cut: float) -> float:
+        return sum(t >= cut for t in good) / len(good) - sum(t >= cut for t in bad) / len(bad)
+
+    best = max((n / 100 for n in range(1, 101)), key=lambda cut: (worth(cut), -cut))
+    false_pass, false_fail = _rate(sum(t >= best for t in bad), len(bad)), _rate(sum(t < best for t in good), len(good))
+    if false_pass is None or false_fail is None or worth(best) - worth(passes) < WORTH_SAYING:
+        return None
+    return Cut(passes=best, false_pass=false_pass, false_fail=false_fail)
 
 
 def _corrected(good: Sequence[bool], bad: Sequence[bool], judged: Sequence[bool], apparent: Rate, rng: random.Random) -> Rate:

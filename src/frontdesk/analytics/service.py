@@ -10,7 +10,7 @@ import asyncio
 import csv
 import io
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -157,21 +157,32 @@ class Analytics:
 
     async def split(self, tenant: TenantId, name: str, by: str, period: Period | None = None) -> list[tuple[str, Reading]]:
         """One figure for each channel, intent, topic, desk or model, the largest part first. Raises BadInput."""
+        found = [(part, reading) for part, _, (reading,) in await self.compare(tenant, [name], by, period)]
+        return sorted(found, key=lambda p: -p[1].among)
+
+    async def compare(
+        self, tenant: TenantId, names: Sequence[str], by: str, period: Period | None = None
+    ) -> list[tuple[str, int, list[Reading]]]:
+        """Some figures side by side for each channel, intent, ..., with how many conversations that part has, the largest first.
+
+        Raises BadInput.
+        """
         if by not in PARTS:
             raise BadInput(f"figures cannot be split by {by[:40]!r}: choose from {', '.join(PARTS)}")
-        figure: Figure = metrics.figure(name)
+        wanted: list[Figure] = [metrics.figure(name) for name in names]
         parts: dict[str, list[Seen]] = {}
         for s in await self.seen(tenant, period):
             parts.setdefault(str(getattr(s.row, by)), []).append(s)
-        return sorted(((part, metrics.read(figure, rows)) for part, rows in parts.items()), key=lambda p: -p[1].among)
+        ordered = sorted(parts.items(), key=lambda p: -len(p[1]))
+        return [(part, len(rows), [metrics.read(figure, rows) for figure in wanted]) for part, rows in ordered]
 
-    async def export(self, tenant: TenantId, period: Period | None = None) -> str:
-        """One line per conversation, as CSV with a heading line."""
+    async def export(self, tenant: TenantId, period: Period | None = None, *, figure: str = "") -> str:
+        """One line per conversation (or per one that the figure counts), as CSV with a heading line. Raises BadInput for an unknown figure."""
         budget = self.tenants[tenant].budget if tenant in self.tenants else {}
         out = io.StringIO()
         writer = csv.writer(out)
         writer.writerow([*COLUMNS, "outcome", "returned", "cost"])
-        for s in await self.seen(tenant, period):
+        for s in await self.behind(tenant, figure, period) if figure else await self.seen(tenant, period):
             values = [getattr(s.row, name) for name in COLUMNS]
             writer.writerow([_cell(v) for v in (*values, s.outcome.value, s.returned, metrics.cost(s.row, budget))])
         return out.getvalue()
@@ -235,8 +246,9 @@ class Analytics:
 
     async def score_waiting(self, tenant: TenantId, *, limit: int = 200, quiet: timedelta = timedelta(minutes=10)) -> int:
         """Score conversations that have been quiet for a while and have no up-to-date score; how many that were."""
-        rubric, ledger = self.rubric(tenant), self.store.for_tenant(tenant).ledger
-        ids = await ledger.unscored(rubric=rubric.id, quiet=self._clock() - quiet, limit=limit)
+        rubric, ledger, now = self.rubric(tenant), self.store.for_tenant(tenant).ledger, self._clock()
+        rehearsed = now - min(quiet, metrics.IDLE_REHEARSED)
+        ids = await ledger.unscored(rubric=rubric.id, quiet=now - quiet, rehearsed=rehearsed, limit=limit)
         for id in ids:
             events = await self.events(tenant, id)
             if not events:
@@ -277,7 +289,13 @@ class Analytics:
     async def calibration(self, tenant: TenantId, period: Period | None = None, *, criterion: str = "") -> scoring.Calibration:
         """How far the judge is to be trusted, as a whole or on one criterion, and the share that people would pass."""
         verdicts, held = await self.held_against(tenant, period, criterion=criterion)
-        return scoring.calibrate([(label.passed, verdict) for label, verdict in held], verdicts)
+        found = scoring.calibrate([(label.passed, verdict) for label, verdict in held], verdicts)
+        if criterion:  # the rubric has one total to pass from, not one for each criterion
+            return found
+        rows = await self.store.for_tenant(tenant).ledger.scores(ids=[label.conversation for label, _ in held])
+        totals = {s.conversation: s.total for s in rows if s.total is not None}
+        pairs = [(label.passed, totals[label.conversation]) for label, _ in held if label.conversation in totals]
+        return replace(found, cut=scoring.better_cut(pairs, self.rubric(tenant).passes))
 
     async def held_against(
         self, tenant: TenantId, period: Period | None = None, *, criterion: str = ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from frontdesk.analytics.metrics import Reading
@@ -24,15 +25,22 @@ OUTCOME_COLOURS: Mapping[str, str] = {
     "no_request": "#cfd6d3",
 }
 SPEAKERS = {"customer": "Customer", "desk": "Desk", "agent": "Agent"}
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+UNNAMED = "none"
+"""What a part without a name is called."""
+Span = tuple[datetime, datetime]
 
 
-def base(*, legend: bool = True, percent: bool = False, low: float | None = None, high: float | None = None) -> dict[str, Any]:
-    """Axes and manners that all have."""
+def base(
+    *, legend: bool = True, percent: bool = False, low: float | None = None, high: float | None = None, span: Span | None = None
+) -> dict[str, Any]:
+    """Axes and manners that all have; with `span` the time axis shows all of it, however few points there are."""
     label = {"color": GREY, "fontSize": 11}
     axis: dict[str, Any] = {"type": "value", "axisLabel": label, "splitLine": {"lineStyle": {"color": LINE}}}
     if percent:
         axis |= {"min": 0, "max": 100, "axisLabel": {**label, "formatter": "{value} %"}}
     axis |= {k: v for k, v in (("min", low), ("max", high)) if v is not None}
+    shown = {} if span is None else {"min": span[0].isoformat(), "max": span[1].isoformat()}
     return {
         "backgroundColor": "transparent",
         "animation": False,
@@ -41,42 +49,59 @@ def base(*, legend: bool = True, percent: bool = False, low: float | None = None
         "grid": {"left": 8, "right": 16, "top": 34 if legend else 12, "bottom": 8, "containLabel": True},
         "legend": {"show": legend, "top": 0, "left": 0, "itemWidth": 14, "itemHeight": 8, "textStyle": label, "type": "scroll"},
         "tooltip": {"trigger": "axis", "confine": True},
-        "xAxis": {"type": "time", "axisLabel": {**label, "hideOverlap": True}, "axisLine": {"lineStyle": {"color": LINE}}},
+        "xAxis": {"type": "time", "axisLabel": {**label, "hideOverlap": True}, "axisLine": {"lineStyle": {"color": LINE}}} | shown,
         "yAxis": axis,
         "series": [],
     }
 
 
-def line(name: str, points: Sequence[tuple[datetime, float | None]], **more: Any) -> dict[str, Any]:
-    """A line over time."""
-    data = [[at.isoformat(), None if value is None else round(value, 3)] for at, value in points]
+def line(name: str, points: Sequence[tuple[datetime, float | None]], *, silence: timedelta | None = None, **more: Any) -> dict[str, Any]:
+    """A line over time; it breaks off where nothing was known for longer than `silence`."""
+    data: list[list[Any]] = []
+    before: datetime | None = None
+    for at, value in points:
+        if silence and before and at - before > silence:
+            data.append([(before + silence).isoformat(), None])
+        data.append([at.isoformat(), None if value is None else round(value, 3)])
+        before = at
     return {"name": name, "type": "line", "data": data, "showSymbol": len(data) < 30, "symbolSize": 5, "connectNulls": False, **more}
 
 
-def shares(series: Mapping[str, Sequence[tuple[datetime, Reading]]]) -> dict[str, Any]:
+def shares(series: Mapping[str, Sequence[tuple[datetime, Reading]]], span: Span | None = None) -> dict[str, Any]:
     """Shares over time, in percent."""
-    options = base(percent=True)
+    options = base(percent=True, span=span)
     options["series"] = [
         line(title, [(at, None if r.value is None else 100 * r.value) for at, r in points]) for title, points in series.items()
     ]
     return options
 
 
-def counts(points: Sequence[tuple[datetime, Reading]], name: str) -> dict[str, Any]:
-    """How many, as bars over time."""
-    options = base(legend=False)
-    data = [[at.isoformat(), r.among] for at, r in points]
+def counts(points: Sequence[tuple[datetime, Reading]], name: str, span: Span, step: timedelta) -> dict[str, Any]:
+    """How many, as bars over time, one for each step of the span: the width of bars comes from how near they are."""
+    options = base(legend=False, span=span)
+    options["yAxis"] |= {"minInterval": 1}
+    known = {at: r.among for at, r in points}
+    first = EPOCH + ((span[0] - EPOCH) // step + 1) * step
+    bars = [first + n * step for n in range(max(0, (span[1] - first) // step + 1))]
+    data = [[at.isoformat(), known.get(at, 0)] for at in sorted({*bars, *known})]
     options["series"] = [{"name": name, "type": "bar", "data": data, "barMaxWidth": 22}]
     return options
 
 
-def moods(rows: Sequence[MoodRow]) -> dict[str, Any]:
-    """Average tone over time, from -1 to 1, one line for each speaker."""
-    options = base(low=-1, high=1)
+def moods(rows: Sequence[MoodRow], span: Span | None = None, *, silence: timedelta | None = None) -> dict[str, Any]:
+    """Average tone over time, from -1 to 1: one line for each speaker, or of the customers for each of the parts with the most to hear."""
+    options = base(low=-1, high=1, span=span)
+    parted = any(row.part for row in rows)
     by: dict[str, list[tuple[datetime, float | None]]] = {}
+    heard: Counter[str] = Counter()
     for row in rows:
-        by.setdefault(row.speaker, []).append((row.at, row.score))
-    options["series"] = [line(SPEAKERS.get(s, s), points, smooth=True) for s, points in sorted(by.items())]
+        if parted and row.speaker != "customer":
+            continue
+        name = (row.part or UNNAMED) if parted else SPEAKERS.get(row.speaker, row.speaker)
+        by.setdefault(name, []).append((row.at, row.score))
+        heard[name] += row.utterances
+    shown = [name for name, _ in heard.most_common(len(COLOURS))]
+    options["series"] = [line(name, by[name], silence=silence, smooth=True, smoothMonotone="x") for name in sorted(shown)]
     return options
 
 

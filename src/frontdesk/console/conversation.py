@@ -11,7 +11,7 @@ from nicegui import ui
 
 from frontdesk.analytics.criteria import MEANING as CRITERIA_MEANING
 from frontdesk.analytics.service import Inside
-from frontdesk.analytics.summary import Statement
+from frontdesk.analytics.summary import Statement, Summary
 from frontdesk.console import charts
 from frontdesk.console.frame import card, content, empty, link, markup, page, rows_html
 from frontdesk.console.telling import OWNERS, ROUTES, SILENT, ago, face, needed, place, short, steps
@@ -226,12 +226,17 @@ def _trace(events: Sequence[Recorded], passages: Mapping[str, Any]) -> str:
     return f'<details class="why"><summary>Why this answer</summary><ol>{"".join(rows)}</ol></details>'
 
 
+def summary_html(s: Summary) -> str:
+    """The statements of a summary with their turns, as HTML."""
+    parts = [("What it is about", [s.reason]), ("What was done", list(s.done)), ("How it ended", [s.ending])]
+    parts += [("Promised, not yet kept", list(s.promises)), ("Known", list(s.facts))]
+    return "".join(f"<h3>{t}</h3><ul>{''.join(_statement(x) for x in rows)}</ul>" for t, rows in parts if rows)
+
+
 def _summary(visit: Visit, id: ConversationId, inside: Inside) -> None:
     s = inside.summary
     with card("Summary", f"Outcome: {inside.outcome.replace('_', ' ')}. The numbers are turns."):
-        parts = [("What it is about", [s.reason]), ("What was done", list(s.done)), ("How it ended", [s.ending])]
-        parts += [("Promised, not yet kept", list(s.promises)), ("Known", list(s.facts))]
-        markup("".join(f"<h3>{t}</h3><ul>{''.join(_statement(x) for x in rows)}</ul>" for t, rows in parts if rows), "summary")
+        markup(summary_html(s), "summary")
         said = s.phrased
         if said:
             markup(f"<p>{escape(said)}</p>")
@@ -247,6 +252,7 @@ def _summary(visit: Visit, id: ConversationId, inside: Inside) -> None:
             if len(points) > 1:
                 options = charts.curves({"Tone": points}, x="message")
                 options["yAxis"] |= {"min": -1, "max": 1}
+                options["xAxis"] |= {"min": 1, "minInterval": 1, "name": ""}
                 ui.echart(options).classes("chart-small")
 
 
@@ -295,18 +301,24 @@ async def _customer(visit: Visit, id: ConversationId, customer: CustomerId | Non
             for s in told.conversations[:LISTED]
             if s.opened_at
         ]
-        promised = [f"<li>{_statement_text(visit, where, p)}</li>" for where, p in told.promises[:LISTED]]
+        same: dict[str, list[ConversationId]] = {}
+        for where, p in told.promises:
+            same.setdefault(p.text, []).append(where)
+        promised = [f"<li>{_promise(visit, text, places)}</li>" for text, places in list(same.items())[:LISTED]]
         again = [f"<li>{escape(topic)}</li>" for topic in told.recurring]
         parts = (("", rows), ("Promised, not yet kept", promised), ("Came up more than once", again))
         markup("".join(f"{f'<h3>{title}</h3>' if title else ''}<ul>{''.join(lines)}</ul>" for title, lines in parts if lines), "summary")
 
 
 def _opened(visit: Visit, at: datetime, id: ConversationId, *, here: bool) -> str:
-    return f"{at:%Y-%m-%d} (this one)" if here else link(visit, f"{at:%Y-%m-%d}", "conversations", id)
+    when = f"{at:%Y-%m-%d %H:%M}"
+    return f"{when} (this one)" if here else link(visit, when, "conversations", id)
 
 
-def _statement_text(visit: Visit, id: ConversationId, statement: Statement) -> str:
-    return f"{escape(statement.text)} {link(visit, 'read', 'conversations', id)}"
+def _promise(visit: Visit, text: str, places: Sequence[ConversationId]) -> str:
+    """One promise and where it was made; what was promised again and again in the same words stands there once."""
+    read = [link(visit, f"{n}" if n > 1 else "read", "conversations", id) for n, id in enumerate(places[:LISTED], 1)]
+    return f"{escape(text)} {', '.join(read)}"
 
 
 def _statement(s: Statement) -> str:

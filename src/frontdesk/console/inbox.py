@@ -16,9 +16,10 @@ from typing import Any
 from nicegui import ui
 
 from frontdesk.analytics.assist import Suggestion
-from frontdesk.console.conversation import thread
+from frontdesk.analytics.metrics import REHEARSED
+from frontdesk.console.conversation import summary_html, thread
 from frontdesk.console.frame import card, content, empty, link, markup, page, sure
-from frontdesk.console.telling import CATEGORIES, OWNERS, ago, place, result, short
+from frontdesk.console.telling import CATEGORIES, OWNERS, ago, place, result, short, spoken
 from frontdesk.console.visiting import Visit
 from frontdesk.domain.conversation import Conversation, ConversationId, Owner, Speaker, TurnId
 from frontdesk.domain.events import AgentReplied, Event, Recorded, SuggestionJudged
@@ -73,17 +74,25 @@ async def _inbox(visit: Visit, chosen: ConversationId | None) -> None:
 
 
 def _queue_html(visit: Visit, rows: list[Handoff], chosen: ConversationId | None) -> str:
+    people = [h for h in rows if h.channel != REHEARSED]
+    played = [h for h in rows if h.channel == REHEARSED]
+    html = _listed_html(visit, people, chosen) or '<p class="empty">Nobody waits.</p>'
+    return html + (f"<h3>AI customers of rehearsals</h3>{_listed_html(visit, played, chosen)}" if played else "")
+
+
+def _listed_html(visit: Visit, rows: list[Handoff], chosen: ConversationId | None) -> str:
     now = datetime.now(UTC)
     items = []
     for h in sorted(rows, key=lambda h: h.owner is not Owner.QUEUE):
         state = "waits" if h.owner is Owner.QUEUE else f"with {h.agent or 'an agent'}"
+        why = CATEGORIES.get(h.category, h.category) or "taken from the desk"
         items.append(
             f'<li><a href="{visit.path("inbox", h.conversation_id)}" {"aria-current=page" if h.conversation_id == chosen else ""}>'
             f'<b>{escape(h.customer or "Guest")}</b> <span class="pill {h.owner.value}">{escape(state)}</span>'
-            f"<span>{escape(CATEGORIES.get(h.category, h.category))}, {ago(h.at, now)}</span>"
+            f"<span>{escape(why)}, {ago(h.at, now)}</span>"
             f"<small>{escape(short(h.summary, 120))}</small></a></li>"
         )
-    return f"<ul>{''.join(items)}</ul>" if items else '<p class="empty">Nobody waits.</p>'
+    return f"<ul>{''.join(items)}</ul>" if items else ""
 
 
 class Work:
@@ -110,7 +119,11 @@ class Work:
                 self._acts = ui.row()
             self._thread = markup("", "thread tall")
             self._box = ui.column().classes("reply")
-        self._aside = ui.element("div").classes("aside")
+        with ui.element("div").classes("aside"):
+            self._summary = ui.column().classes("wide")
+            self._aside = ui.element("div").classes("aside")
+        with self._summary:
+            ui.button("Summarise", icon="summarize", on_click=self._visit.doing(self._summarise)).props("flat dense no-caps")
         await self._read()
         await self._draw_acts()
         ui.timer(LOOK_SECONDS, self._visit.doing(self._look))
@@ -148,6 +161,8 @@ class Work:
         self._drawing = True
         try:
             known, visit = self._known, self._visit
+            # All that is waited for comes first: two who draw at once must not both find the place empty.
+            kept = await visit.space.work.draft(visit.staff.name, f"reply:{self._id}")
             self._state.set_text(f"With {known.agent or OWNERS[known.owner]}" if known.owner is not Owner.CLOSED else "Closed")
             self._acts.clear()
             self._box.clear()
@@ -156,7 +171,7 @@ class Work:
                     self._buttons()
             if self._mine and visit.may(Right.ANSWER):
                 with self._box:
-                    await self._reply_box()
+                    self._reply_box(str(kept.get("text", "")))
             await self._draw_help()
         finally:
             self._drawing = False
@@ -226,10 +241,9 @@ class Work:
 
     # --- the reply ---
 
-    async def _reply_box(self) -> None:
+    def _reply_box(self, kept: str) -> None:
         about, visit = f"reply:{self._id}", self._visit
-        kept = await visit.space.work.draft(visit.staff.name, about)
-        self._field = ui.textarea(placeholder="Answer the customer…", value=str(kept.get("text", "")))
+        self._field = ui.textarea(placeholder="Answer the customer…", value=kept)
         self._field.props("outlined autogrow aria-label='Your answer' input-style='max-height: 40vh'").classes("wide")
         self._kept = self._field.value
         with self._box:
@@ -285,7 +299,8 @@ class Work:
         self._remarks.clear()
         with self._remarks:
             for r in remarks:
-                markup(f'<p class="remark"><b>“{escape(short(r.quote, 80))}”</b> {escape(r.advice)}</p>')
+                said = f"<b>“{escape(short(r.quote, 80))}”</b> " if r.quote else ""
+                markup(f'<p class="remark">{said}{escape(r.advice)}</p>')
             if not remarks:
                 ui.label("Nothing to remark.").classes("soft")
 
@@ -296,15 +311,17 @@ class Work:
     # --- help ---
 
     async def _draw_help(self) -> None:
-        visit = self._visit
-        self._aside.clear()
-        with self._aside:
-            if self._known.owner is Owner.CLOSED:
-                return
+        visit, found, trouble = self._visit, None, ""
+        if self._known.owner is not Owner.CLOSED:
             try:
                 found = await visit.analytics.help(visit.tenant.id, self._id)
             except FrontdeskError as problem:
-                empty(f"No help now: {problem}")
+                trouble = f"No help now: {problem}"
+        self._aside.clear()
+        with self._aside:
+            if found is None:
+                if trouble:
+                    empty(trouble)
                 return
             self._question = found.question
             for alert in found.alerts:
@@ -315,6 +332,14 @@ class Work:
                 if not found.suggestions:
                     empty("No source answers what was asked last.")
             self._further(found)
+
+    async def _summarise(self) -> None:
+        """What it is about, what was done and promised, in place of the button."""
+        inside = await self._visit.analytics.inside(self._visit.tenant.id, self._id)
+        self._summary.clear()
+        with self._summary, card("Summary", "The numbers are turns."):
+            markup(summary_html(inside.summary), "summary")
+            ui.button("Anew", icon="refresh", on_click=self._visit.doing(self._summarise)).props("flat dense no-caps")
 
     def _suggestion(self, s: Suggestion) -> None:
         with ui.element("div").classes("suggestion"):
@@ -343,12 +368,15 @@ class Work:
         if found.next_question:
             with card("Ask next"):
                 ui.label(found.next_question)
+        if found.customer_questions:
+            with card("May be asked next", "What the FAQ answers near to this."):
+                markup("<ul>" + "".join(f"<li>{escape(q)}</li>" for q in found.customer_questions) + "</ul>")
         for objection in found.objections:
             with card(f"Doubt: {objection.kind}", f"“{short(objection.said, 120)}”"):
                 markup("<ul>" + "".join(f"<li>{escape(w)}</li>" for w in objection.ways) + "</ul>")
         if found.record:
             with card("What is known"):
-                rows = "".join(f"<dt>{escape(str(k))}</dt><dd>{escape(result(v))}</dd>" for k, v in list(found.record.items())[:12])
+                rows = "".join(f"<dt>{escape(spoken(str(k)))}</dt><dd>{escape(result(v))}</dd>" for k, v in list(found.record.items())[:12])
                 markup(f"<dl>{rows}</dl>")
         if found.passages:
             with card("Passages"):

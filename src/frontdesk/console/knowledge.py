@@ -14,6 +14,7 @@ from typing import Any
 from nicegui import ui
 
 from frontdesk.console.documents import documents, history, recall
+from frontdesk.console.doubts import doubts
 from frontdesk.console.folder import Change, Folder, checked_pair, same
 from frontdesk.console.frame import card, content, empty, markup, page
 from frontdesk.console.telling import short
@@ -21,7 +22,7 @@ from frontdesk.console.trying import Answered, trying
 from frontdesk.console.visiting import Visit, lead_to
 from frontdesk.domain.knowledge import FAQ_SOURCE, FaqPair
 from frontdesk.domain.staff import Right
-from frontdesk.errors import BadInput, FrontdeskError
+from frontdesk.errors import BadInput, FrontdeskError, NotFound
 
 SHOWN = 60
 """Pairs that are drawn at once; the search field finds the others."""
@@ -40,7 +41,7 @@ async def knowledge(visit: Visit) -> None:
     refused = await asyncio.to_thread(folder.writable)
     if refused:
         markup(f'<p class="alert">{escape(refused)}</p>')
-    names = {"faq": "FAQ", "documents": "Documents", "gaps": "Gaps", "history": "History", "recall": "Recall"}
+    names = {"faq": "FAQ", "documents": "Documents", "gaps": "Gaps", "check": "Check", "history": "History", "recall": "Recall"}
     wanted = visit.request.query_params.get("tab", "faq")
     with ui.tabs().props("no-caps dense align=left inline-label") as tabs:
         for name, title in names.items():
@@ -53,6 +54,8 @@ async def knowledge(visit: Visit) -> None:
             await documents(visit, folder)
         with ui.tab_panel("gaps"):
             await _gaps(visit, lambda question, answer: _take(tabs, editor, question, answer))
+        with ui.tab_panel("check"):
+            doubts(visit, lambda question: _open(tabs, editor, question))
         with ui.tab_panel("history"):
             await history(visit, folder)
         with ui.tab_panel("recall"):
@@ -62,6 +65,11 @@ async def knowledge(visit: Visit) -> None:
 def _take(tabs: ui.tabs, editor: FaqEditor, question: str, answer: str) -> None:
     tabs.set_value("faq")
     editor.edit(None, question, answer)
+
+
+def _open(tabs: ui.tabs, editor: FaqEditor, question: str) -> None:
+    tabs.set_value("faq")
+    editor.edit(editor.pair(question))
 
 
 class FaqEditor:
@@ -127,6 +135,13 @@ class FaqEditor:
                     ui.button(icon="delete_outline", on_click=self._visit.doing(lambda: self._put(pair, None))).props(
                         f'flat round dense aria-label="Remove: {escape(short(pair.question, 60))}"'
                     )
+
+    def pair(self, question: str) -> FaqPair:
+        """The pair as it is served. Raises NotFound when the file has it no more."""
+        found = next((p for p in self._pairs if same(p.question, question)), None)
+        if found is None:
+            raise NotFound("The FAQ has no such pair any more: reload the page.")
+        return found
 
     def edit(self, pair: FaqPair | None, question: str = "", answer: str = "") -> None:
         """The form for one pair; None: a new one."""

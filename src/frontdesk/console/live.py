@@ -25,6 +25,8 @@ SHOWN = 12
 LOOKED_BACK = timedelta(hours=3)
 SHORTEST = timedelta(minutes=15)
 """Stretch of time that the chart shows at least."""
+SILENCE = timedelta(minutes=10)
+"""Without a word for so long, the chart's line breaks off rather than lead from one end of it to the other."""
 _PLAYED = "rehearsal"
 
 
@@ -104,7 +106,7 @@ async def live(visit: Visit) -> None:
         if html != seen["drawn"]:
             seen["drawn"] = html
             lives.set_content(html)
-        numbers.set_content(_numbers(feed))
+        numbers.set_content(_numbers(feed, played=shown["played"]))
 
     async def draw_chart() -> None:
         await visit.console.feeds.tidy()
@@ -113,7 +115,7 @@ async def live(visit: Visit) -> None:
         rows = await visit.analytics.mood(visit.tenant.id, "minute", period=period)
         quiet.set_visibility(not rows)
         chart.options.clear()
-        chart.options.update(charts.moods(rows))
+        chart.options.update(charts.moods(rows, silence=SILENCE))
         now = datetime.now(UTC)
         begin = min([r.at for r in rows] + [now - SHORTEST])
         chart.options["xAxis"] |= {"min": begin.isoformat(), "max": now.isoformat()}
@@ -135,8 +137,8 @@ async def _tones(visit: Visit, feed: Feed) -> Mapping[ConversationId, float]:
     return {id: sum(scores) / len(scores) for id, scores in heard.items()}
 
 
-def _numbers(feed: Feed) -> str:
-    going = list(feed.going.values())
+def _numbers(feed: Feed, *, played: bool | None) -> str:
+    going = [g for g in feed.going.values() if played is None or (g.channel.startswith(_PLAYED) is played)]
     recent = [g for g in going if (datetime.now(UTC) - g.at).total_seconds() < 120]
     waiting = sum(g.owner is Owner.QUEUE for g in going)
     trouble = f'<span class="pill bad">{escape(feed.trouble)}</span>' if feed.trouble else ""

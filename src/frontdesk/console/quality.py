@@ -12,7 +12,7 @@ from html import escape
 from nicegui import ui
 
 from frontdesk.analytics.criteria import MEANING as CRITERIA_MEANING
-from frontdesk.analytics.score import ENOUGH, Calibration, Rate
+from frontdesk.analytics.score import ENOUGH, Calibration, Cut, Rate
 from frontdesk.analytics.service import Period
 from frontdesk.console.conversation import WINDOW, thread
 from frontdesk.console.frame import card, content, empty, link, markup, page, rows_html
@@ -132,11 +132,23 @@ class Judging:
 
 async def _rates(visit: Visit, period: Period, criterion: str) -> None:
     found = await visit.analytics.calibration(visit.tenant.id, period, criterion=criterion)
-    with card("How far the scores hold", f"{found.labelled} of {ENOUGH} conversations judged."):
+    so_far = f"{found.labelled} of {ENOUGH}" if found.labelled < ENOUGH else str(found.labelled)
+    with card("How far the scores hold", f"{so_far} conversations judged."):
         ui.linear_progress(min(1.0, found.labelled / ENOUGH), show_value=False).props("aria-label='Judged so far'")
         markup(rows_html(("Figure", "Value", "95 %", "Among"), _rows(found), label="Rates of the judge"))
         if found.advice:
             markup(f'<p class="advice">{escape(found.advice)}</p>')
+        if found.cut is not None:
+            markup(f'<p class="advice">{_cut(found.cut, visit.analytics.rubric(visit.tenant.id).passes)}</p>')
+
+
+def _cut(cut: Cut, now: float) -> str:
+    """A better total to pass from, in words."""
+    pass_, fail = (f"{r.count} of {r.among}" for r in (cut.false_pass, cut.false_fail))
+    return (
+        f"To pass from {cut.passes:.0%} instead of {now:.0%} would fit these judgements best: false pass {pass_}, false fail {fail}. "
+        f"<code>scoring: {{pass: {cut.passes:g}}}</code> in tenant.yaml sets it; then judge others, to see whether it holds for those too."
+    )
 
 
 def _rows(found: Calibration) -> list[list[str]]:

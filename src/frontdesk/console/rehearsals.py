@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from html import escape
 from typing import Any
 
@@ -15,7 +15,7 @@ from frontdesk.console.telling import ago, amount, short
 from frontdesk.console.visiting import Visit, lead_to
 from frontdesk.domain.staff import Right
 from frontdesk.errors import BadInput, Conflict, FrontdeskError, NotFound
-from frontdesk.rehearsal.demo import rehearse_with
+from frontdesk.rehearsal.demo import SEED, rehearse_with
 from frontdesk.rehearsal.live import Watch
 from frontdesk.rehearsal.running import Run, tenant_of
 from frontdesk.rehearsal.scoring import compare
@@ -25,7 +25,10 @@ log = logging.getLogger(__name__)
 
 MOST = 200
 """Conversations of a run that is started here; more from the command line."""
+MOST_SEED = 1_000_000
 SHOWN = 300
+LISTED = 100
+"""Conversations that a comparison lists of a kind."""
 
 
 @page("rehearsals", "Rehearsals", icon="theater_comedy")
@@ -71,23 +74,26 @@ def _run_line(visit: Visit, row: RehearsalRow) -> str:
 def _start(visit: Visit) -> None:
     note = "The same seed gives the same customers each time, so that two runs can be compared."
     with card("Start one", note), ui.row().classes("wide"):
-        count = ui.number("Conversations", value=12, min=1, max=MOST, precision=0).props("dense outlined")
+        count = ui.number("Conversations", value=12, min=1, max=MOST, precision=0).props("dense outlined").classes("count")
+        seed = ui.number("Seed", value=SEED, min=0, max=MOST_SEED, precision=0).props("dense outlined").classes("count")
         model = ui.switch("Let the language model word what customers say", value=False)
         if visit.office.model is None:
             model.disable()
-        start = visit.doing(lambda: _started(visit, int(count.value or 0), bool(model.value)))
+        start = visit.doing(lambda: _started(visit, int(count.value or 0), int(seed.value or 0), bool(model.value)))
         ui.button("Start", icon="play_arrow", on_click=start).props("no-caps unelevated")
 
 
-async def _started(visit: Visit, count: int, model: bool) -> None:
+async def _started(visit: Visit, count: int, seed: int, model: bool) -> None:
     if not 1 <= count <= MOST:
         raise BadInput(f"Between 1 and {MOST} conversations: larger rehearsals run from the command line.")
+    if not 0 <= seed <= MOST_SEED:
+        raise BadInput(f"A seed between 0 and {MOST_SEED}.")
     going = visit.console.running.get(visit.tenant.id)
     if going is not None and not going.done():
         raise Conflict("A rehearsal of this tenant goes on: wait for it.")
-    await visit.act(Right.REHEARSE, "rehearsal.start", visit.tenant.id, conversations=count)
+    await visit.act(Right.REHEARSE, "rehearsal.start", visit.tenant.id, conversations=count, seed=seed)
     known = {r.id for r in await visit.space.rehearsals.list()}
-    task = asyncio.create_task(_rehearse(visit, count, model), name=f"rehearsal of {visit.tenant.id}")
+    task = asyncio.create_task(_rehearse(visit, count, seed, model), name=f"rehearsal of {visit.tenant.id}")
     visit.console.running[visit.tenant.id] = task
     while True:
         over = task.done()
@@ -101,7 +107,7 @@ async def _started(visit: Visit, count: int, model: bool) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _rehearse(visit: Visit, count: int, model: bool) -> None:
+async def _rehearse(visit: Visit, count: int, seed: int, model: bool) -> None:
     office = visit.office
     try:
         await rehearse_with(
@@ -111,6 +117,7 @@ async def _rehearse(visit: Visit, count: int, model: bool) -> None:
             model=office.model if model else None,
             count=count,
             watch=Watch(total=count, title=visit.tenant.name),
+            seed=seed,
         )
     except FrontdeskError:
         raise
@@ -164,7 +171,7 @@ async def _found(visit: Visit, run: str) -> None:
         ("Desk's answer", amount(s["seconds_median"], "seconds"), f"median; 95th percentile {amount(s['seconds_p95'], 'seconds')}"),
     ]
     markup(
-        '<div class="tiles">'
+        '<div class="tiles three">'
         + "".join(f'<div class="tile"><span>{escape(t)}</span><b>{v}</b><small>{escape(n)}</small></div>' for t, v, n in tiles)
         + "</div>",
         "wide",
@@ -217,10 +224,10 @@ async def comparison(visit: Visit, first: str, second: str) -> None:
     if not found["pairs"]:
         empty("These runs have no conversation in common: compare runs of the same scenarios with the same seed.")
         return
-    _compared(visit, before, after, found)
+    await _compared(visit, before, after, found)
 
 
-def _compared(visit: Visit, before: Run, after: Run, found: Mapping[str, Any]) -> None:
+async def _compared(visit: Visit, before: Run, after: Run, found: Mapping[str, Any]) -> None:
     low, high = found["difference_interval"]
     said = "This is not by chance (p below 0.05)." if found["significant"] else "This may be chance."
     with card(f"{found['passed_before']} of {found['pairs']} passed before, {found['passed_after']} after"):
@@ -230,18 +237,27 @@ def _compared(visit: Visit, before: Run, after: Run, found: Mapping[str, Any]) -
             for n, unit in (("turns", "Turns a conversation"), ("seconds", "Seconds a conversation"))
         ]
         markup(rows_html(("", "Difference", "95 % interval"), rows, label="Differences"))
-    scenario = {s.number: s.scenario for s in before.tally.scores}
+    changed = {n for key in ("newly_failing", "newly_passing") for n in found[key][:LISTED]}
+    then, now = [await _talks(run, changed) for run in (before, after)]
     for key, title in (("newly_failing", "Failed now, passed before"), ("newly_passing", "Passed now, failed before")):
         with card(title):
-            numbers = found[key]
-            if not numbers:
+            rows = [
+                [str(n), *(_side(visit, run, talks.get(n)) for run, talks in ((before, then), (after, now)))] for n in found[key][:LISTED]
+            ]
+            if rows:
+                markup(rows_html(("No.", "Before", "After"), rows, label=title))
+            else:
                 empty("None.")
-            markup(
-                "<ul>"
-                + "".join(
-                    f"<li>No. {n}, {escape(scenario.get(n, ''))}: {link(visit, 'before', 'rehearsals', before.name)} and "
-                    f"{link(visit, 'after', 'rehearsals', after.name)}</li>"
-                    for n in numbers[:100]
-                )
-                + "</ul>"
-            )
+
+
+async def _talks(run: Run, numbers: Collection[int]) -> dict[int, Any]:
+    """The conversations of a run with these numbers."""
+    return {talk.number: talk async for talk in run.talks() if talk.number in numbers} if numbers else {}
+
+
+def _side(visit: Visit, run: Run, talk: Any) -> str:
+    """What became of one customer in one run, with the way to what was said."""
+    if talk is None:
+        return "–"
+    _, customer, goal, ended, _, _ = _talk_cells(visit, run, talk)
+    return f"{customer}: {goal}<br><small>{ended}</small>"

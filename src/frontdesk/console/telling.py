@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -239,8 +240,23 @@ def _arguments(call: ToolCall) -> list[str]:
 
 
 def result(value: Any) -> str:
-    """A value of an API, short."""
-    return short(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str), 300)
+    """A value of an API in plain words, short."""
+    return short(_plain(value), 300)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):  # what is not known is left out
+        return ", ".join(f"{spoken(str(name)).lower()} {_plain(v)}" for name, v in value.items() if v not in (None, "", [], {})) or "none"
+    if isinstance(value, list | tuple):
+        return ("; " if any(isinstance(v, Mapping) for v in value) else ", ").join(map(_plain, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def spoken(name: str) -> str:
+    """The name of an operation or field as words: getProfile and get_profile are "Get profile"."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_-]+", " ", name).strip().capitalize()
 
 
 def place(source: str, title: str) -> str:

@@ -27,14 +27,24 @@ WAIT_SECONDS = 3.0
 
 
 async def rehearse_with(
-    tenants: Mapping[TenantId, Tenant], *, front_office: Talking, store: Store, model: LanguageModel | None, count: int, watch: Watch
+    tenants: Mapping[TenantId, Tenant],
+    *,
+    front_office: Talking,
+    store: Store,
+    model: LanguageModel | None,
+    count: int,
+    watch: Watch,
+    seed: int = SEED,
 ) -> None:
-    """`count` conversations, shared out among the tenants, all at once. What is said is kept like any other run's."""
+    """`count` conversations, shared out among the tenants, all at once. What is said is kept like any other run's.
+
+    The same seed gives the same customers. Without a model customers' words come from templates.
+    """
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         going: list[Coroutine[Any, Any, None]] = []
         for place, (name, tenant) in enumerate(tenants.items()):
-            script = await script_for(tenant, None, SEED)
+            script = await script_for(tenant, None, seed)
             fleet = Fleet(
                 rehearsal=Rehearsal(
                     script=script,
@@ -44,19 +54,19 @@ async def rehearse_with(
                 ),
                 rehearsals=store.for_tenant(name).rehearsals,
                 run=f"{name}.{new_id()}",
-                seed=SEED,
+                seed=seed,
                 count=count // len(tenants) + (place < count % len(tenants)),
                 watch=watch,
                 place=_named(tenant.name),
             )
-            await fleet.start(plan(script))
+            await fleet.start(plan(script, seed=seed, worded=model is not None))
             going.append(fleet.go())
         await asyncio.gather(*going)
 
 
-def plan(script: Script) -> dict[str, Any]:
-    """What is kept of a demonstration's run, so that it can be reported like any other."""
-    return {"script": script_to_json(script), "seed": SEED, "phrasing": "guided", "agent": "desk"}
+def plan(script: Script, *, seed: int = SEED, worded: bool = True) -> dict[str, Any]:
+    """What is kept of a run, so that it can be reported like any other. `worded`: a model put the customers' words."""
+    return {"script": script_to_json(script), "seed": seed, "phrasing": "guided" if worded else "template", "agent": "desk"}
 
 
 def _named(name: str) -> Callable[[Talk], str]:

@@ -247,6 +247,14 @@ class RateOut(BaseModel):
     among: int
 
 
+class CutOut(BaseModel):
+    """The total from which conversations would have to pass to fit the labels best, and its rates on those labels."""
+
+    passes: float
+    false_pass: RateOut
+    false_fail: RateOut
+
+
 class CalibrationOut(BaseModel):
     """How far the judge is to be trusted, and what that makes of the share it passes."""
 
@@ -256,6 +264,7 @@ class CalibrationOut(BaseModel):
     apparent: RateOut | None
     corrected: RateOut | None
     advice: str
+    cut: CutOut | None = None
 
 
 @router.get("/figures")
@@ -287,9 +296,9 @@ async def read_behind(
 
 
 @router.get("/ledger.csv", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
-async def export_ledger(caller: Operator, desk: Shared, period: Chosen) -> Response:
-    """One line per conversation, as CSV."""
-    text = await desk.analytics.export(caller.tenant, period)
+async def export_ledger(caller: Operator, desk: Shared, period: Chosen, figure: Name = "") -> Response:
+    """One line per conversation, or per one that the figure counts, as CSV."""
+    text = await desk.analytics.export(caller.tenant, period, figure=figure)
     head = {"Content-Disposition": f'attachment; filename="{caller.tenant}-ledger.csv"'}
     return Response(text, media_type="text/csv; charset=utf-8", headers=head)
 
@@ -322,9 +331,9 @@ async def read_scores(caller: Operator, desk: Shared, period: Chosen, flag: Name
 
 
 @router.get("/labels/next")
-async def read_next_labels(caller: Operator, desk: Shared, limit: Limit = 50) -> list[str]:
-    """Conversations to label next, drawn by lot."""
-    return [str(id) for id in await desk.analytics.to_label(caller.tenant, limit=limit)]
+async def read_next_labels(caller: Operator, desk: Shared, period: Chosen, limit: Limit = 50) -> list[str]:
+    """Conversations to label next, drawn by lot; of customers, or of whose they shall be."""
+    return [str(id) for id in await desk.analytics.to_label(caller.tenant, period, limit=limit)]
 
 
 @router.put("/conversations/{conversation}/label", status_code=204)
@@ -337,11 +346,15 @@ async def put_label(caller: Operator, desk: Shared, conversation: str, body: Lab
 
 
 @router.get("/calibration")
-async def read_calibration(caller: Operator, desk: Shared, criterion: Name = "") -> CalibrationOut:
-    """How often the judge passes what people fail and the other way round, and the corrected share."""
-    found = await desk.analytics.calibration(caller.tenant, criterion=criterion)
+async def read_calibration(caller: Operator, desk: Shared, period: Chosen, criterion: Name = "") -> CalibrationOut:
+    """How often the judge passes what people fail and the other way round, and the corrected share; of customers, or of whose they shall be."""
+    found = await desk.analytics.calibration(caller.tenant, period, criterion=criterion)
     rates = {name: RateOut(**vars_of(r)) if (r := getattr(found, name)) else None for name in _RATES}
-    return CalibrationOut(labelled=found.labelled, advice=found.advice, **rates)
+    cut = None
+    if found.cut is not None:
+        bounds = {name: RateOut(**vars_of(getattr(found.cut, name))) for name in ("false_pass", "false_fail")}
+        cut = CutOut(passes=found.cut.passes, **bounds)
+    return CalibrationOut(labelled=found.labelled, advice=found.advice, cut=cut, **rates)
 
 
 @router.post("/conversations/{conversation}/rating", status_code=204)

@@ -81,6 +81,7 @@ class HandoffRow(BaseModel):
     model_config = _FROM_OBJECTS
     conversation_id: str
     customer: str | None
+    channel: str
     owner: Owner
     agent: str
     at: datetime
@@ -125,7 +126,7 @@ async def list_conversations(
 
 @router.get("/handoffs")
 async def list_handoffs(caller: Operator, desk: Shared, limit: Limit = 50) -> list[HandoffRow]:
-    """Conversations that wait for people or are with them, oldest first."""
+    """Conversations that wait for people or are with them, oldest first; AI customers behind all others."""
     return [HandoffRow.model_validate(r) for r in await _store(desk, caller).desk.handoffs(limit=limit)]
 
 

@@ -36,10 +36,12 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class Handoff:
-    """A conversation that waits for a human or is with one, and what the desk handed over last (see HandedOff)."""
+    """A conversation that waits for a human or is with one, and what the desk handed over last (see HandedOff); nothing where an agent
+    took it from the desk."""
 
     conversation_id: ConversationId
     customer: CustomerId | None
+    channel: str
     owner: Owner
     agent: str
     at: datetime
@@ -95,7 +97,7 @@ class DeskState:
         return bool(rows)
 
     async def handoffs(self, *, owners: tuple[Owner, ...] = (Owner.QUEUE, Owner.AGENT), limit: int = 200) -> list[Handoff]:
-        """Conversations with humans or waiting for one, the longest wait first."""
+        """Conversations with humans or waiting for one, the longest wait first; those of AI customers behind all others."""
         step = self._step("handoffs", owners=[owner.value for owner in owners], limit=limit)
         (rows,) = await self._database.read(self._tenant, step)
         return [_handoff(row) for row in rows]
@@ -144,11 +146,12 @@ class DeskState:
 
 
 def _handoff(row: Any) -> Handoff:
-    event = from_json(row.body)
+    event = from_json(row.body) if row.body is not None else HandedOff(category="", summary="")
     assert isinstance(event, HandedOff)  # noqa: S101 - the query asks for this kind
     return Handoff(
         conversation_id=ConversationId(row.id),
         customer=row.customer,
+        channel=row.channel,
         owner=Owner(row.owner),
         agent=row.agent,
         at=row.at,

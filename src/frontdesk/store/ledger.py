@@ -217,9 +217,10 @@ class Ledger:
         (rows,) = await self._database.read(self._tenant, step)
         return [ScoreRow(**row._asdict()) for row in rows]
 
-    async def unscored(self, *, rubric: str, quiet: datetime, limit: int = 200) -> list[ConversationId]:
-        """Conversations without an up-to-date score in which nothing happened since `quiet`."""
-        (rows,) = await self._database.read(self._tenant, self._step("unscored", rubric=rubric, quiet=quiet, limit=limit))
+    async def unscored(self, *, rubric: str, quiet: datetime, rehearsed: datetime | None = None, limit: int = 200) -> list[ConversationId]:
+        """Conversations without an up-to-date score in which nothing happened since `quiet`; in rehearsed ones, since `rehearsed`."""
+        step = self._step("unscored", rubric=rubric, quiet=quiet, rehearsed=rehearsed or quiet, limit=limit)
+        (rows,) = await self._database.read(self._tenant, step)
         return [ConversationId(row.conversation) for row in rows]
 
     async def label(self, conversation: ConversationId, *, criterion: str, passed: bool, note: str = "", by: str) -> bool:

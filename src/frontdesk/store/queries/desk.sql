@@ -7,12 +7,13 @@ order by closed_at is not null, count desc, last_at desc limit %(limit)s
 update gaps set closed_at = clock_timestamp(), note = %(note)s where tenant = %(tenant)s and id = %(id)s and closed_at is null returning id
 
 -- name: handoffs
-select c.id, c.customer, c.owner, c.agent, e.at, e.body from conversations c
-join lateral (
+-- Who was never handed over is with an agent all the same who took the conversation from the desk. AI customers stand behind all others.
+select c.id, c.customer, c.channel, c.owner, c.agent, coalesce(e.at, c.updated_at) as at, e.body from conversations c
+left join lateral (
   select at, body from events where tenant = c.tenant and conversation = c.id and kind = 'handed_off' order by seq desc limit 1
 ) e on true
 where c.tenant = %(tenant)s and c.owner = any(%(owners)s)
-order by e.at limit %(limit)s
+order by c.channel = 'rehearsal', coalesce(e.at, c.updated_at) limit %(limit)s
 
 -- name: audit_lock
 select pg_advisory_xact_lock(hashtextextended('frontdesk audit ' || %(tenant)s, 0))

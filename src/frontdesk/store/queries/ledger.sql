@@ -96,9 +96,10 @@ where s.tenant = %(tenant)s
 order by s.total nulls last, s.conversation limit %(limit)s
 
 -- name: unscored
--- Conversations that have been quiet for a while and whose score is missing, of another rubric, or of a shorter conversation.
+-- Conversations that have been quiet for a while (rehearsed ones: since `rehearsed`) and whose score is missing, of another rubric, or of a
+-- shorter conversation.
 select l.conversation from ledger l left join scores s on s.tenant = l.tenant and s.conversation = l.conversation
-where l.tenant = %(tenant)s and l.messages > 0 and l.last_at < %(quiet)s::timestamptz
+where l.tenant = %(tenant)s and l.messages > 0 and l.last_at < case when l.channel = 'rehearsal' then %(rehearsed)s::timestamptz else %(quiet)s::timestamptz end
   and (s.conversation is null or s.seq < l.seq or s.rubric <> %(rubric)s)
 order by l.last_at desc limit %(limit)s
 
