@@ -174,3 +174,42 @@ def test_a_question_uses_the_documents_words_without_its_format():
 def test_no_example_is_shown_for_a_contact():
     phone = Argument(name="mobile", where=Place.BODY, required=True, example="07700 900000", description="Mobile number.")
     assert hint_of(phone) == ""
+
+
+async def test_an_identifier_is_never_a_word():
+    stay = Operation(
+        name="cancelStay",
+        summary="Cancel a stay",
+        method="post",
+        path="/stays/{stayId}",
+        arguments=(Argument(name="stayId", where=Place.PATH, required=True, schema={"type": "string"}),),
+    )
+    assert not (await gather(stay, "the may one, by the lake", embedder=None, today=TODAY, asked="stayId")).values
+    assert (await gather(stay, "it is C89041", embedder=None, today=TODAY)).values == {"stayId": "C89041"}
+
+
+async def test_what_nobody_asked_for_and_nothing_needs_is_no_problem():
+    quote = Operation(
+        name="quote",
+        summary="Price of a year",
+        arguments=(
+            Argument(name="units", where=Place.QUERY, required=True, schema={"type": "integer"}),
+            Argument(name="night_share", where=Place.QUERY, schema={"type": "integer", "maximum": 100}),
+        ),
+    )
+    gathered = await gather(quote, "about 3,200 units, and 250 night share", embedder=None, today=TODAY)
+    assert not gathered.problems
+    assert gathered.values["units"] == 3200
+
+
+@pytest.mark.parametrize(
+    ("description", "said"),
+    [
+        ("Wanted day (ISO 8601).", "the wanted day"),
+        ("Twin rate only. Share of the use at night.", "the share"),
+        ("Morning or afternoon.", "the share"),
+    ],
+)
+def test_an_argument_is_named_by_what_it_is(description: str, said: str):
+    kind = {"type": "string", "enum": ["morning", "afternoon"]} if "Morning" in description else {"type": "string"}
+    assert said_of(Argument(name="share", where=Place.QUERY, schema=kind, description=description)) == said

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -7,15 +8,17 @@ import pytest
 
 from frontdesk.desk import guardrails
 from frontdesk.desk.draft import Sentence
+from frontdesk.desk.everyday import meanings
 from frontdesk.desk.knowledge import from_documents
 from frontdesk.desk.phrasing import unfaithful
 from frontdesk.desk.quantities import Dimension
-from frontdesk.desk.reading import Evidence, Lexicon, Question, expected_amounts
+from frontdesk.desk.reading import Evidence, Lexicon, Question, Reader, expected_amounts
 from frontdesk.desk.understanding import leans_on_history, parts_of
 from frontdesk.desk.units import UnitKind, units_of
-from frontdesk.domain.conversation import Conversation, ConversationId, Speaker, TurnId, Utterance
+from frontdesk.domain.conversation import Conversation, ConversationId, Route, Speaker, TurnId, Utterance
 from frontdesk.domain.knowledge import DocumentId, Passage, PassageId, PassageKind, Table
 from frontdesk.domain.tenancy import TenantId
+from frontdesk.models.scripted import HashEmbedder
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TABLE = Table(header=("Size", "Silver", "Gold"), rows=(("Up to 5 kg", "£4", "£3"), ("5 to 20 kg", "£9", "free")))
@@ -144,3 +147,30 @@ def test_a_cell_is_proved_by_itself_whatever_its_neighbours_say(row: str, column
 def test_a_greeting_before_two_questions_swallows_neither() -> None:
     parts = parts_of("hi there, does the pump run on mains power and what's the shortest warranty period?", conversation(), lexicon())
     assert [p.text for p in parts] == ["does the pump run on mains power", "what's the shortest warranty period?"]
+
+
+def test_everyday_words_of_one_thing_are_one():
+    assert set(meanings("can I send the telly back?")) & set(meanings("returning a television set"))
+    assert meanings("I want my money back") == meanings("a refund")
+    assert not set(meanings("a baby")) & set(meanings("a child"))
+
+
+def test_courtesy_around_a_question_is_no_part_of_it():
+    (part,) = parts_of("Hi, I was wondering. Who pays for the return parcel?", conversation(), Lexicon([]))
+    assert part.readings == ("Who pays for the return parcel?",)
+
+
+def test_a_short_question_may_go_on_about_what_the_sources_answered():
+    before = conversation("Can our dogs come along?", "Yes, two per pitch.")
+    answered = replace(before, utterances=(before.utterances[0], replace(before.utterances[1], route=Route.FAQ)))
+    (part,) = parts_of("how many are allowed on one pitch?", answered, Lexicon([]))
+    assert part.continued == "Can our dogs come along how many are allowed on one pitch?"
+    (part,) = parts_of("how many are allowed on one pitch?", conversation(), Lexicon([]))
+    assert part.continued == ""
+
+
+async def test_who_asks_the_very_question_of_a_pair_gets_its_answer():
+    pair = replace(passage(PassageKind.FAQ, "Yes, if you show us the offer.", title="Do you match prices?"), source="faq")
+    reader = Reader(HashEmbedder())
+    ranked = await reader.read(await reader.question("hi, do you match prices please"), [pair], Lexicon([pair]))
+    assert ranked[0].probability > 0.9

@@ -28,3 +28,50 @@ async def test_a_value_reads_as_its_label_wants_it(data: dict[str, Any], said: s
         Operation(name="get", summary="Get it"), data, "and?", arguments={}, today=date(2026, 11, 20), embedder=None, rendering=Rendering()
     )
     assert told.text == said
+
+
+async def told(data: Any, question: str, *, arguments: dict[str, Any] | None = None, **operation: Any) -> str:
+    found = await tell(
+        Operation(name="get", summary="Get it", **operation),
+        data,
+        question,
+        arguments=arguments or {},
+        today=date(2026, 11, 20),
+        embedder=None,
+        rendering=Rendering(currency="GBP"),
+    )
+    return found.text
+
+
+async def test_a_price_with_its_breakdown_is_the_price():
+    data = {"size": "L", "monthly": {"amount": 26.5, "currency": "GBP"}, "one_off": [{"label": "key", "price": 5}]}
+    said = await told(data, "what does size L cost?", arguments={"size": "L"})
+    assert "£26.50" in said
+    assert "key" not in said
+
+
+async def test_what_is_inside_a_record_is_told_with_its_names():
+    bill = {"bill_no": "B-7", "total": 44, "items": [{"label": "Basic", "amount": 29}, {"label": "Two extra days", "amount": 15}]}
+    assert "Basic £29, Two extra days £15" in await told({"bills": [bill]}, "why is my bill so high?")
+
+
+async def test_a_record_is_led_by_its_name_before_its_number():
+    assert (await told({"no": 4, "name": "Blue Room", "free": True}, "is it free?")).startswith("For Blue Room,")
+
+
+async def test_an_empty_list_that_echoes_what_was_asked_is_nothing():
+    assert (await told({"nights": 4, "results": []}, "anything free?", arguments={"nights": 4})).startswith("There are no results")
+    said = await told({"size": "L", "available": False, "extras": []}, "can I have it?", arguments={"size": "L"})
+    assert "available: no" in said.lower()
+
+
+async def test_values_that_are_not_set_are_left_out_beside_those_that_are():
+    data = {"place": "Hill", "lift_state": "closed", "lift_since": None, "lift_cause": "wind", "hut_state": "open", "hut_cause": None}
+    assert "not set" not in await told(data, "why is the lift at Hill closed?", arguments={"place": "Hill"})
+
+
+async def test_a_month_tells_one_record_from_others():
+    stays = [{"ref": "A1", "arrives": "2027-06-12"}, {"ref": "A2", "arrives": "2027-10-02"}]
+    said = await told({"stays": stays}, "what about our stay in June 2027?")
+    assert "A1" in said
+    assert "A2" not in said

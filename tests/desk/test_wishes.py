@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from frontdesk.desk.wishes import asks, reports
+from frontdesk.desk.wishes import asks, asks_somewhere, is_order, reports, sentences_of, speaks_of_own, wants_done
+from frontdesk.tools.operation import Operation
+from frontdesk.tools.selection import Choice
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,36 @@ def test_who_asks_or_orders_tells_no_mishap(text: str):
 @pytest.mark.parametrize("text", ["whats the fee", "what's open", "where're you", "how do I pay", "hows the queue", "and when is it due"])
 def test_a_question_without_its_mark_is_one(text: str):
     assert asks(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["by when must it be paid", "until when is it open", "any news about my parcel", "I need to know the price", "with whom do I speak"],
+)
+def test_a_question_may_begin_with_what_stands_before_its_word(text: str):
+    assert asks(text)
+
+
+def test_a_statement_beside_a_question_starts_nothing():
+    text = "I live in Hillside and hold the red card. what does it cost?"
+    assert asks_somewhere(text)
+    assert sentences_of(text) == [text]
+
+
+def test_what_is_wanted_done_is_an_order_where_the_operation_does_it():
+    move = Operation(name="move", summary="Move a lesson", method="post", confirm=True)
+    choice = Choice(operation=move, score=0.9, margin=1.0, features={"own_verb": 1.0})
+    assert wants_done("I need lesson L4 moved to Friday", choice)
+    assert not wants_done("I need to know whether a lesson can be moved", choice)
+    assert not wants_done("what if I want it moved?", choice)
+    assert is_order("can u move my lesson to friday")
+
+
+@pytest.mark.parametrize("text", ["why haven't you paid my claim yet?", "what did we book for June?", "which seat did you give me?"])
+def test_a_question_may_speak_of_what_one_has_here(text: str):
+    assert speaks_of_own(text)
+
+
+@pytest.mark.parametrize("text", ["what seats are free on Friday?", "how much is a lesson?", "cancel my lesson"])
+def test_others_do_not(text: str):
+    assert not speaks_of_own(text)

@@ -60,6 +60,7 @@ FILES = {
     "analytics/sentiment_set.yaml": "utterances as support conversations have them, by how they sound",
     "analytics/words.yaml": "what customers and agents say in so many words: solved, a promise, an apology",
     "desk/reading_encoder.safetensors": "the trained encoder that reads a question and a candidate together",
+    "desk/everyday.txt": "everyday English words that stand for one thing, a group a line",
     "desk/reading_model.json": "the trained reader's weights, as numbers",
     "knowledge/orders.txt": "words that orders to an assistant are made of",
     "knowledge/sentences.txt": "abbreviations that end no sentence",

@@ -29,11 +29,11 @@ from frontdesk.desk.identifying import identify
 from frontdesk.desk.intent import Intent
 from frontdesk.desk.matter import IDENTIFY, SIGN_IN, Attempt, Box, Matter, Proposal, Tools, plain_draft
 from frontdesk.desk.modelled import by_model, written
-from frontdesk.desk.own import among_own, holds, speaks_of_own, words_of_result
+from frontdesk.desk.own import among_own, holds, words_of_result
 from frontdesk.desk.proposing import CERTAIN, LIVELY, SURE, built_in, names_another, proposed, wants_translation
 from frontdesk.desk.subjects import other_subject
 from frontdesk.desk.understanding import Part
-from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order, reports
+from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order, reports, speaks_of_own
 from frontdesk.domain.conversation import Conversation, Pending, Route, Speaker
 from frontdesk.domain.events import Event, SlotRequested
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId

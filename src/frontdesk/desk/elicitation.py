@@ -6,7 +6,7 @@ Pure: calls nothing. Asks for one thing at a time and refuses to guess: a value 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from frontdesk.models.protocols import Embedder
 from frontdesk.tools.catalog import Catalog
 from frontdesk.tools.checking import fit
 from frontdesk.tools.consent import correction
-from frontdesk.tools.dates import find_days
+from frontdesk.tools.dates import find_days, find_months
 from frontdesk.tools.lexicon import STOP, stem
 from frontdesk.tools.offers import pick
 from frontdesk.tools.operation import Argument, Operation, Place, words_of
@@ -231,21 +231,27 @@ def fitting(records: Sequence[Record], operation: Operation, text: str, today: d
     idle = vocabulary(operation) | {stem(w) for w in STOP}
     said = {stem(w) for w in re.findall(r"[^\W_]+", text.lower())} - idle
     days = {d.value.isoformat() for d in find_days(text, today) if d.value and d.confidence >= 0.7}
-    scores = [_agrees(record, said, days) + _sides(record, text.lower()) for record in records]
+    months = {m.value[5:] for m in find_months(text, today)} if not days else set()
+    scores = [_agrees(record, said, days, months) + _sides(record, text.lower()) for record in records]
     best = max(scores)
     if best == 0:
         return list(records), False
     return [r for r, s in zip(records, scores, strict=True) if s == best], True
 
 
-def _agrees(record: Record, said: set[str], days: set[str]) -> int:
+def _agrees(record: Record, said: set[str], days: set[str], months: set[str]) -> int:
     score = 0
     for value in values_in(record):
-        if isinstance(value, str) and value[:10] in days:
+        if isinstance(value, str) and (value[:10] in days or in_months(value, months)):
             score += 2
         elif isinstance(value, str):
             score += len({stem(w) for w in re.findall(r"[^\W_]+", value.lower()) if len(w) > 2} & said)
     return score
+
+
+def in_months(value: str, months: Collection[str]) -> bool:
+    """Whether a value is a day (as ISO date) of one of some months of the year, `06` for June."""
+    return re.match(r"\d{4}-\d{2}-\d{2}(?:$|[T ])", value) is not None and value[5:7] in months
 
 
 _SIDES = {"from": frozenset({"from", "origin", "departure", "start", "source"}), "to": frozenset({"to", "destination", "arrival", "end"})}

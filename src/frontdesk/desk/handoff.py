@@ -25,7 +25,8 @@ class Category(StrEnum):
 
 WANTS_HUMAN = re.compile(
     r"\b(?:want|need|like|give me|get me|talk|speak|put me (?:through|on)|connect me|transfer me|pass me)\b(?: \w+){0,6}? "
-    r"(?:humans?|human being|person|people|somebody|someone|agent|representative|rep|operator|manager|supervisor|employee|colleague|staff)\b",
+    r"(?:humans?|human being|person|people|somebody|someone|agent|representative|rep|operator|manager|supervisor|employee|colleague|staff)\b"
+    r"|\b(?:somebody|someone|anybody|anyone) (?:\w+ ){0,2}?(?:help|call|ring|phone|contact) me\b",
     re.IGNORECASE,
 )
 """A wish for a person in so many words: whatever else a message tries, it is granted."""

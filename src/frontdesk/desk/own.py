@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from frontdesk.desk.acting import read
@@ -11,6 +12,7 @@ from frontdesk.desk.everyday import alike
 from frontdesk.desk.guardrails import content_words, stem
 from frontdesk.desk.matter import Matter
 from frontdesk.desk.wishes import asks_somewhere, is_order
+from frontdesk.tools.dates import find_days
 from frontdesk.tools.operation import Operation
 from frontdesk.tools.selection import Mood, mood_of
 from frontdesk.tools.slots import vocabulary
@@ -19,17 +21,12 @@ MOST_READS = 4
 """Lists of the customer's that are looked through for one message."""
 LIKELY = 0.01
 """How likely a message must be about an operation for its records to be looked into."""
+DAY = 0.75
+"""Confidence of a day that can tell one record from others."""
 LEAST_WORD = 4
 """Letters of a word that can tell one record from others."""
 _OWN = re.compile(r"\b(?:i|i'm|i've|i'd|me|my|mine|we|our|us)\b", re.IGNORECASE)
 
-_HELD = re.compile(
-    r"\b(?:my|our|mine|ours|(?:i|we)(?:'ve| have| had| booked| ordered| bought| sent| paid| reserved| signed| made| rented| returned)|"
-    r"you (?:gave|sent|booked|charged|took|owe|promised|paid|have for me)|(?:did|have|havent|haven't|has|will|do) (?:you|they) "
-    r"(?:give|given|send|sent|book|booked|charge|charged|take|taken|pay|paid|refund|refunded) ?(?:me|us|my|our)?)\b",
-    re.IGNORECASE,
-)
-"""Speaks of something that the customer has here already."""
 _NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]{2,}")
 """A name inside a sentence, perhaps of something that the customer has here."""
 
@@ -54,11 +51,6 @@ def _own_reads(turn: Matter, operation: Operation) -> list[Operation]:
     return list({o.name: o for o in wanted if o.bound and not o.writes and not o.required and o.run is None}.values())
 
 
-def speaks_of_own(text: str) -> bool:
-    """Whether a message asks about something that the customer has here already."""
-    return _HELD.search(text.replace("’", "'")) is not None and asks_somewhere(text) and not is_order(text)
-
-
 async def among_own(turn: Matter, text: str) -> Operation | None:
     """The read of the customer's own records that holds something which a question names in its own words; None for what is no such question.
 
@@ -71,14 +63,20 @@ async def among_own(turn: Matter, text: str) -> Operation | None:
         c.operation for c in ranked if c.operation.bound and not c.operation.writes and not missing(c.operation, {}) and c.score >= LIKELY
     ]
     best: tuple[int, Operation] | None = None
+    days = {d.value.isoformat() for d in find_days(text, turn.today) if d.value and d.confidence >= DAY}
     for operation in lists[:MOST_READS]:
         telling = alike({w for w in content_words(text) if len(w) >= LEAST_WORD} - vocabulary(operation))
-        outcome = await read(turn, operation, {}) if telling else None
+        outcome = await read(turn, operation, {}) if telling or days else None
         rows = records_of(outcome.data) if outcome is not None and outcome.ok else []
-        shared = max((len(telling & alike(words_of_result([v for v in values_in(row) if isinstance(v, str)]))) for row in rows), default=0)
+        shared = max((_shared([v for v in values_in(row) if isinstance(v, str)], telling, days) for row in rows), default=0)
         if shared and (best is None or shared > best[0]):
             best = shared, operation
     return best[1] if best is not None else None
+
+
+def _shared(values: Sequence[str], telling: frozenset[str], days: Collection[str]) -> int:
+    """How many of a message's own words and days stand in a record."""
+    return len(telling & alike(words_of_result(values))) + sum(1 for day in days if any(v.startswith(day) for v in values))
 
 
 def words_of_result(result: Any) -> frozenset[str]:

@@ -8,12 +8,23 @@ from dataclasses import replace
 from typing import Any
 
 from frontdesk.desk.elicitation import field_of, gather, is_telling, missing, pick_record, records_of, shifted
-from frontdesk.desk.guardrails import content_words
+from frontdesk.desk.guardrails import content_words, stem
 from frontdesk.desk.matter import Matter, Proposal
 from frontdesk.desk.subjects import foreign_id
 from frontdesk.desk.telling import narrowed
 from frontdesk.desk.understanding import Part, clauses_of, leans_on_history
-from frontdesk.desk.wishes import agrees_to_nothing, asks, asks_somewhere, is_order, order_heads, reports, sentences_of, wants_done, wishes
+from frontdesk.desk.wishes import (
+    agrees_to_nothing,
+    asks,
+    asks_somewhere,
+    is_order,
+    order_heads,
+    reports,
+    sentences_of,
+    speaks_of_own,
+    wants_done,
+    wishes,
+)
 from frontdesk.domain.conversation import Conversation, Route, Speaker, ToolCall
 from frontdesk.tools.consent import correction
 from frontdesk.tools.everyday import Everyday, everyday
@@ -59,6 +70,8 @@ MOST_LEFT = 0.3
 FAR, NEAR, LIKE, WORDED = 1.5, 0.33, 0.5, 0.25
 """Lead in rank, likeness (with shared words or all that is needed, and without), and share of rare words from which a look-up is tried
 when nothing else answers."""
+OWN_FAR = 0.7
+"""The lead that is enough for the customer's own records, when they are spoken of."""
 RULELIKE = -1.6
 """How much like a question about rules, and not about how things stand, such a message may be (log-odds)."""
 ALONE = 3.0
@@ -140,14 +153,12 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         ranked = [_as_given(turn, _as_named(c, said), said) for c in ranked]
         close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
         doing = [c for c in ranked[:MOST_DOING] if orders and c.operation.writes and c.features.get("own_verb") and c.score >= POSSIBLE]
-        found = max(
-            doing[:1] or close, key=lambda c: c.score - (0.0 if c.operation.writes or not c.features.get("open") else OPEN), default=None
-        )
+        found = max(doing[:1] or close, key=lambda c: c.score - _wait(c, said), default=None)
         found = _readier(turn, found, ranked) if found is not None else None
         likely[said] = found.score if found is not None else 0.0
         if found is not None and (best is None or found.score > best.score or (best.operation.identifies and found.score >= POSSIBLE)):
             best, focus = found, said if said != text else ""
-    far = best is not None and turn.conversation.pending is None and _far_ahead(best)
+    far = best is not None and turn.conversation.pending is None and (_far_ahead(best) or (speaks_of_own(part.text) and _own_ahead(best)))
     if best is None or (best.score < (POSSIBLE if turn.conversation.pending is None else POSSIBLE - SETTLED) and not far):
         return None
     if _hardly(best):
@@ -180,6 +191,13 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
     )
 
 
+def _wait(choice: Choice, said: str) -> float:
+    """What a look-up is behind one that can be made at once, unless its own verb is said: "please quote ..."."""
+    verb = stem(re.split(r"\W+", choice.operation.summary.lower())[0])
+    named = any(stem(w) == verb for w in re.findall(r"[a-z]+", said.lower()))
+    return OPEN if choice.features.get("open") and not choice.operation.writes and not named else 0.0
+
+
 def _far_ahead(choice: Choice) -> bool:
     """A look-up that no other comes near, in words that are like its own: better than "I can't find that", where nothing else is."""
     told = choice.features
@@ -187,6 +205,13 @@ def _far_ahead(choice: Choice) -> bool:
     near = told.get("nearest", 0.0) >= (NEAR if worded else LIKE)
     lively = told.get("standing", 0.0) >= RULELIKE
     return near and lively and choice.margin >= FAR and not choice.operation.writes
+
+
+def _own_ahead(choice: Choice) -> bool:
+    """The same for the customer's own records, where the message speaks of what they have here."""
+    told = choice.features
+    own = choice.operation.needs_customer and not choice.operation.writes and not told.get("open")
+    return own and told.get("nearest", 0.0) >= NEAR and choice.margin >= OWN_FAR and told.get("standing", 0.0) >= RULELIKE
 
 
 def _hardly(choice: Choice) -> bool:
@@ -220,7 +245,9 @@ def _as_given(turn: Matter, choice: Choice, said: str) -> Choice:
         return choice
     if choice.margin >= ALONE and _far_ahead(choice):
         return replace(choice, score=LIVELY)
-    described = told.get("words", 0.0) >= 0.7 and told.get("explained", 0.0) >= MOSTLY and told.get("word_lead", 0.0) >= 0.5
+    worded = told.get("words", 0.0) >= 0.7 and told.get("word_lead", 0.0) >= 0.5
+    like = told.get("nearest", 0.0) >= 0.6 and told.get("words", 0.0) >= MOSTLY and told.get("word_lead", 0.0) >= 0.2
+    described = (worded or like) and told.get("explained", 0.0) >= MOSTLY
     if not described and told.get("left", 1.0) > MOST_LEFT:
         return choice
     read = extract(operation, said, today=turn.today)

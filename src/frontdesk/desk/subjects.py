@@ -122,7 +122,8 @@ def other_subject(
     own = {w.lower() for w in re.findall(r"[^\W\d_]+", f"{own_names} {claims.get('name', '')} {claims.get('given_name', '')}")}
     single: Other | None = None
     for match in _POSSESSIVE.finditer(message):
-        if _is_person(match[1], known_words, own):
+        place = re.match(r"\s+[A-Z][a-z]", message[match.end() :]) is not None  # "Miller's Yard" is nobody's
+        if _is_person(match[1], known_words, own) and not place:
             single = Other(text=match[0], name=match[1])
             break
     for match in _FULL_NAME.finditer(message):

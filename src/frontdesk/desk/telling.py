@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import date, time
 from typing import Any
 
-from frontdesk.desk.elicitation import Record, pick_record, records_of, values_in
+from frontdesk.desk.elicitation import Record, in_months, pick_record, records_of, values_in
 from frontdesk.desk.everyday import alike
 from frontdesk.models.protocols import Embedder
-from frontdesk.tools.dates import find_days, find_times
+from frontdesk.tools.dates import find_days, find_months, find_times
 from frontdesk.tools.lexicon import STOP, stem
 from frontdesk.tools.operation import Operation, words_of
 from frontdesk.tools.rendering import ABOUT_ANSWERS, CODES, Fact, Rendering, facts, is_wrapper, weigh
@@ -87,25 +87,65 @@ async def tell(
         )
     rendering = rendering.for_operation(operation)
     found = facts(data, operation.response, rendering)
-    listing = _is_listing(data)
+    listing = _is_listing(data, arguments)
+    if listing and isinstance(data, Mapping) and (whole := _without_extras(data, question, arguments)) is not None:
+        data, listing = whole, False
+        found = facts(data, operation.response, rendering)
+    found = _joined(found, 1 if listing else 0)
     if data is None or not found:
         return Told(text="That is done." if operation.writes else f"I find nothing for that: {_matter(operation)}.")
     if not listing:
         chosen = await _about(found, question, operation, embedder, arguments=arguments)
         value, frames = _framed(chosen, arguments, own=operation.needs_customer)
         return Told(text=_sentence(chosen, arguments), value=value, frames=frames)
-    rows = records_of(data)
+    rows = [r for r in records_of(data) if r is not data]
     if not rows:
         return Told(text=_nothing(operation, data, arguments, rendering), rows=0)
     kept = narrowed(rows, pointing or question, operation, today)
     if len(kept) == 1:
         own = [f for f in found if f.path and _row_of(f) == _place(rows, kept[0])]
         if not own:
-            own = facts(kept[0], {}, rendering)
+            own = _joined(facts(kept[0], {}, rendering), 0)
         chosen = await _about([f for f in own if f.value is not None], question, operation, embedder, arguments=arguments)
         value, frames = _framed(chosen, arguments, own=operation.needs_customer)
         return Told(text=_sentence(chosen, arguments), rows=len(rows), value=value, frames=frames)
     return Told(text=await _several(found, rows, kept, question, operation, embedder, arguments), rows=len(kept))
+
+
+def _joined(found: Sequence[Fact], depth: int) -> list[Fact]:
+    """The facts with each list inside a record as one of them: "Basic 29, extra days 15.30". `depth`: lists around the record itself."""
+    whole: dict[tuple[str | int, ...], dict[str | int, list[Fact]]] = {}
+    kept: list[Fact] = []
+    for fact in found:
+        places = [i for i, p in enumerate(fact.path) if isinstance(p, int)]
+        if len(places) <= depth:
+            kept.append(fact)
+            continue
+        at = places[depth]
+        entries = whole.setdefault(fact.path[:at], {})
+        if not entries:
+            kept.append(replace(fact, path=fact.path[:at]))  # its place among the others
+        entries.setdefault(fact.path[at], []).append(fact)
+    return [_as_one(f, whole[f.path]) if f.path in whole else f for f in kept]
+
+
+def _as_one(fact: Fact, entries: Mapping[str | int, Sequence[Fact]]) -> Fact:
+    said = [s for s in (_entry(own) for own in entries.values()) if s]
+    label = words_of(str(next((p for p in reversed(fact.path) if isinstance(p, str)), "entries"))).capitalize()
+    text = ", ".join(said[:MOST_ROWS]) or "none"
+    return replace(fact, label=label, text=text, value=text, within=fact.within[:-1], record="", hint="")
+
+
+def _entry(own: Sequence[Fact]) -> str:
+    """One entry of a list inside a record: its name, and what is said of it."""
+    own = [f for f in own if f.value is not None and f.value != []]
+    name = next((f for f in own if f.label.lower() in ("name", "label", "title", "description", "product", "article", "item")), None)
+    others = [f for f in own if f is not name]
+    if name is None:
+        return " ".join(f.text if len(own) == 1 else f"{_lower(f.label)} {f.text}" for f in others)
+    if len(others) <= 1:
+        return f"{name.text} {others[0].text}" if others else name.text
+    return f"{name.text} ({', '.join(f'{_lower(f.label)} {f.text}' for f in others)})"
 
 
 def narrowed(rows: Sequence[Record], question: str, operation: Operation, today: date) -> list[Record]:
@@ -129,7 +169,23 @@ def _speaks_of(question: str, name: str) -> bool:
     return len(telling & said) * 2 >= max(1, len(telling))
 
 
-def _is_listing(data: Any) -> bool:
+_AMOUNT = re.compile(r"\b(?:price|cost|total|amount|fee|charge|premium|payment|balance|monthly|yearly|rent|fare|rate|due)\b")
+
+
+def _without_extras(data: Mapping[str, Any], question: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """An answer without its list, where the list only breaks down or adds to an amount that the answer gives itself; None elsewhere."""
+    tables = _tables(data)
+    own = {k: v for k, v in data.items() if not isinstance(v, (list, Mapping)) and str(k) not in arguments}
+    plain = [k for k, v in own.items() if isinstance(v, (int, float)) and not isinstance(v, bool) and _AMOUNT.search(words_of(str(k)))]
+    amounts = plain or [
+        k for k, v in data.items() if isinstance(v, Mapping) and len(v) == 2 and any(x in CODES for x in v.values() if isinstance(x, str))
+    ]
+    if len(tables) != 1 or not amounts or _speaks_of(question, tables[0]):
+        return None
+    return {k: v for k, v in data.items() if k not in tables}
+
+
+def _is_listing(data: Any, arguments: Mapping[str, Any]) -> bool:
     if isinstance(data, list):
         return not data or isinstance(data[0], Mapping)
     if not isinstance(data, Mapping):
@@ -138,9 +194,14 @@ def _is_listing(data: Any) -> bool:
     tables = [v for v in lists if v and isinstance(v[0], Mapping)]
     inner = [v for k, v in data.items() if isinstance(v, Mapping) and is_wrapper(data, str(k))]
     if len(inner) == 1 and not tables:
-        return _is_listing(inner[0])
-    plain = [v for k, v in data.items() if not isinstance(v, (list, Mapping)) and words_of(str(k)) not in ABOUT_ANSWERS]
-    return (bool(tables) and len(plain) <= 6) or (bool(lists) and not any(lists) and len(plain) <= 6)
+        return _is_listing(inner[0], arguments)
+    plain = [
+        v
+        for k, v in data.items()
+        if not isinstance(v, (list, Mapping)) and words_of(str(k)) not in ABOUT_ANSWERS and str(k) not in arguments
+    ]
+    counts = all(v in CODES or (isinstance(v, (int, float, type(None))) and not isinstance(v, bool)) for v in plain)
+    return (bool(tables) and len(plain) <= 6) or (bool(lists) and not any(lists) and counts and len(plain) <= 6)
 
 
 def _by_words(rows: list[Record], question: str, operation: Operation, today: date) -> list[Record]:
@@ -150,11 +211,12 @@ def _by_words(rows: list[Record], question: str, operation: Operation, today: da
     )
     said = alike({stem(w) for w in re.findall(r"[^\W_]+", question.lower()) if len(w) > 2} - idle)
     days = {d.value.isoformat() for d in find_days(question, today) if d.value and d.confidence >= 0.75}
+    months = {m.value[5:] for m in find_months(question, today)} if not days else set()
     scores = []
     for row in rows:
         values = [v for v in values_in(row) if isinstance(v, str)]
         words = alike(stem(w) for v in values for w in re.findall(r"[^\W_]+", v.lower()))
-        scores.append(len(words & said) + sum(2 for v in values if v[:10] in days))
+        scores.append(len(words & said) + sum(2 for v in values if v[:10] in days or in_months(v, months)))
     best = max(scores, default=0)
     if best == 0:
         return rows
@@ -229,7 +291,9 @@ async def _about(
         return list(found)[:WHOLE]
     given = {str(v).casefold() for v in arguments.values()}
     usable = [f for f in usable if not _is_default(f, operation, arguments)] or usable
-    head = next((f for f in usable if _names(f) or (str(f.value).casefold() in given and f.label.lower() not in _ENDS)), None)
+    head = next((f for f in usable if _is_title(f)), None) or next(
+        (f for f in usable if _names(f) or (str(f.value).casefold() in given and f.label.lower() not in _ENDS)), None
+    )
     rest = [f for f in usable if f is not head and str(f.value).casefold() not in given]
     if len(rest) <= (MOST_VALUES if operation.derived else WHOLE):
         return [*([head] if head else []), *rest]
@@ -239,6 +303,8 @@ async def _about(
     chosen = [f for f, s in zip(hinted, scores, strict=True) if s >= max(best - CLOSE, best * 0.5)]
     chosen = [f for f in hinted if f in chosen or any(_belong(f, c) for c in chosen)]
     sure = best >= SURE and any(f.value is not None for f in chosen)
+    top = hinted[scores.index(best)]
+    chosen = [f for f in chosen if f.value is not None or f is top] if sure else chosen
     if not sure:
         states = [f for f in hinted if f not in chosen and f.value is not None and _is_state(f)]
         by_weight = sorted(zip(hinted, scores, strict=True), key=lambda pair: -pair[1])
@@ -315,6 +381,10 @@ def _names(fact: Fact) -> bool:
     )
 
 
+def _is_title(fact: Fact) -> bool:
+    return fact.label.lower() in ("name", "title") and isinstance(fact.value, str)
+
+
 def _sentence(chosen: Sequence[Fact], arguments: Mapping[str, Any]) -> str:
     """Values in a sentence: `For parcel 12, the shelf is 4 and the status is arrived.`"""
     head = chosen[0] if len(chosen) > 1 else None
@@ -322,7 +392,7 @@ def _sentence(chosen: Sequence[Fact], arguments: Mapping[str, Any]) -> str:
     said = [_clause(f) for f in (chosen[1:] if head else chosen)]
     joined = said[0] if len(said) == 1 else f"{', '.join(said[:-1])} and {said[-1]}"
     if head is not None and led:
-        return f"For {_lower(head.label)} {head.text}, {joined}."
+        return f"For {head.text if _is_title(head) else f'{_lower(head.label)} {head.text}'}, {joined}."
     if head is not None:
         said = [_clause(head), *said]
         joined = f"{', '.join(said[:-1])} and {said[-1]}"

@@ -36,6 +36,13 @@ _WANTED = re.compile(
     re.IGNORECASE,
 )
 """Begins as the name of what is wanted: "price of a return ticket"."""
+_COURTESY = re.compile(
+    r"\W*(?:(?:hi|hello|hey|dear|good (?:morning|afternoon|evening)|there|all|team|everyone|sir|madam|(?:just |a |one )*(?:quick )?(?:question|one)|"
+    r"(?:i was |i'm |am |was )?(?:just )?wondering|sorry(?: to bother| to trouble)?(?: you)?|excuse me|please help|"
+    r"(?:many )?thanks|thank you|thanks a lot|in advance|cheers)\W*)+",
+    re.IGNORECASE,
+)
+"""Says nothing but that something will be asked, or was."""
 _ALSO = re.compile(r"\b(?:also|another thing|second question|one more thing|in addition|besides)\b", re.IGNORECASE)
 _ELLIPTIC = re.compile(
     r"^(?:(?:ok(?:ay)?|right|thanks|thank you|thx|great|cool|hm+|ah|oh|good|and|but|so|or|then|what if|well|alright|perfect|fine|sorry|no)[,.!]?\s+)*"
@@ -112,8 +119,8 @@ def _separate(message: str) -> tuple[list[str], str]:
             wants = _QUESTION.search(piece.strip()) or _WANTED.match(piece.strip())
             (asked if wants else told).append(piece.strip(" ,;"))
     asked = [a for a in asked if content_words(a) or _POINTING.search(a)]
-    if len(asked) == 1 and all(len(content_words(t)) < 2 and not any(c.isdigit() for c in t) for t in told):
-        return asked, ""  # what is said around it is mere courtesy
+    if len(asked) == 1 and told and all(_COURTESY.fullmatch(t) for t in told):
+        return asked, ""
     if len(asked) <= 1:
         return [flat], ""
     return _merge_weak(asked), " ".join(t for t in told if content_words(t))

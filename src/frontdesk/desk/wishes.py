@@ -62,6 +62,11 @@ def wants_done(text: str, choice: Choice) -> bool:
     return wanted and surely and not re.search(r"\bif i\b|\bto know\b", text.lower())
 
 
+def speaks_of_own(text: str) -> bool:
+    """Whether a message asks about something that the customer has here already."""
+    return _HELD.search(text.replace("’", "'")) is not None and asks_somewhere(text) and not is_order(text)
+
+
 def wishes(text: str, choice: Choice) -> bool:
     """A clause that begins with the operation's own verb: "freeze it"."""
     if asks(text) or re.search(r"\bif i\b", text.lower()):
@@ -119,6 +124,13 @@ _SHOWS = frozenset(
         "costs",
     ]
 )
+_HELD = re.compile(
+    r"\b(?:my|our|mine|ours|(?:did|have|had|do) (?:i|we) (?:still )?(?:got|have|owe|book|booked|order|ordered|buy|bought|pay|paid|send|sent|reserve|reserved|return|returned)|(?:i|we)(?:'ve| have| had| booked| ordered| bought| sent| paid| reserved| signed| made| rented| returned)|"
+    r"you (?:gave|sent|booked|charged|took|owe|promised|paid|have for me)|(?:did|have|havent|haven't|has|will|do) (?:you|they) "
+    r"(?:give|given|send|sent|book|booked|charge|charged|take|taken|pay|paid|refund|refunded) ?(?:me|us|my|our)?)\b",
+    re.IGNORECASE,
+)
+"""Speaks of something that the customer has here already."""
 _MISHAP = re.compile(
     r"\b(?:lost|losing|stolen|stole|theft|robbed|misplaced|mislaid|missing|hacked|scammed|phished|broke|broken|damaged|faulty|defective|"
     r"cracked|leaking|burst|wrong|(?:does|do|did|is|has|have) ?n[o']t (?:work|arrive|come|turn|start|open)\w*|stopped working|never (?:came|arrived))\b"

@@ -15,7 +15,7 @@ from frontdesk.tools.slots import Candidate, Reader, assign, fitted, is_free, ki
 _CONVERSIONS: Mapping[tuple[str, str], Decimal] = {
     ("year", "month"): Decimal(12), ("week", "day"): Decimal(7), ("day", "hour"): Decimal(24), ("hour", "minut"): Decimal(60),
     ("kg", "g"): Decimal(1000), ("km", "m"): Decimal(1000), ("m", "cm"): Decimal(100), ("fortnight", "day"): Decimal(14),
-    ("fortnight", "week"): Decimal(2),
+    ("fortnight", "week"): Decimal(2), ("week", "night"): Decimal(7), ("fortnight", "night"): Decimal(14),
 }  # fmt: skip
 _ALIASES = {
     **dict.fromkeys(("kilo", "kilos", "kilogram"), "kg"),
@@ -60,7 +60,7 @@ def _assign_numbers(reader: Reader, wanted: list[Argument], candidates: list[Can
         argument = reader.operation.argument(name)
         number = next((c.number for c in candidates if c.span == extracted.span), None)
         if argument is not None and number is not None and argument in wanted:
-            converted = number.value * _factor(argument, number)
+            converted = number.value * factor(argument, number)
             value, reason = fitted(argument, converted)
             reader.found[name] = replace(extracted, value=value, problem=reason)
 
@@ -82,7 +82,7 @@ def _suits(reader: Reader, argument: Argument, number: Number) -> float | None:
         if money:
             return None
         if units:
-            return 0.8 if _factor(argument, number) != 1 or unit in units else None
+            return 0.8 if factor(argument, number) != 1 or unit in units else None
         return 0.8 if unit in words_near(argument) else (None if rate else -0.2)
     if number.unit and unit in words_near(argument):
         return 0.7
@@ -127,7 +127,7 @@ def _argument_units(argument: Argument) -> set[str]:
     return {_unit_stem(w.lower()) for w in words if w} & _MEASURES
 
 
-def _factor(argument: Argument, number: Number) -> Decimal:
+def factor(argument: Argument, number: Number) -> Decimal:
     """What a number of one unit is multiplied with to count in the argument's: 2 years for a term in months -> 12."""
     unit = _unit_stem(number.unit)
     units = _argument_units(argument)

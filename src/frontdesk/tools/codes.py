@@ -63,6 +63,8 @@ def _give_list(reader: Reader, argument: Argument, matches: list[Candidate]) -> 
     reader.taken += [c.span for c in matches]
 
 
+_ANY_CODE = r"^(?=\D*\d)[A-Za-z]{0,5}[#-]?\d[\w-]{2,30}$"
+"""The form of an identifier of which nothing is known."""
 _TURNS = re.compile(r"\b(?:for|to|into|with|by)\b|->|→")
 
 
@@ -83,7 +85,7 @@ def _paired(reader: Reader, matches: list[Candidate]) -> tuple[list[Candidate], 
 
 def _codes(reader: Reader, argument: Argument) -> list[Candidate]:
     """Places in the text that have the form of the argument, in any case and with other spacing, that are codes and not plain words."""
-    pattern = argument.pattern or shape_of(argument)
+    pattern = argument.pattern or shape_of(argument) or _ANY_CODE
     tokens = [(m.start(), m.end()) for m in re.finditer(r"[#\w][\w#./\-]*", reader.text)]
     tokens = [(s, e - 1 if reader.text[e - 1] in ".-/" else e) for s, e in tokens]
     whole = argument.name == reader.asked

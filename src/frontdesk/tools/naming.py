@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 from rapidfuzz import fuzz
 
+from frontdesk.tools.amounts import factor
 from frontdesk.tools.consent import correction
 from frontdesk.tools.lexicon import STOP, stem, words
+from frontdesk.tools.numbers import find_numbers
 from frontdesk.tools.operation import Argument, once, words_of
 from frontdesk.tools.slots import (
     Candidate,
@@ -20,6 +23,7 @@ from frontdesk.tools.slots import (
     Span,
     affinity,
     assign,
+    give,
     is_free,
     kind_of,
     labelled,
@@ -51,6 +55,17 @@ def take_choices(reader: Reader) -> None:
         fitting = {a.name: {c.span: c for c in matches[a.name]} for a in single}
         if single and candidates:
             assign(reader, single, candidates, lambda a, c, fitting=fitting: 0.25 if c.span in fitting[a.name] else None)  # type: ignore[misc]
+        _take_counted(reader, [a for a in single if a.type in ("integer", "number") and a.name not in reader.found])
+
+
+def _take_counted(reader: Reader, arguments: Sequence[Argument]) -> None:
+    """Choices that are amounts, said in another measure: "two years" for 24 months."""
+    for argument in arguments:
+        for number in find_numbers(reader.text):
+            value = number.value * factor(argument, number)
+            fits = number.unit and value in [Decimal(str(v)) for v in argument.enum]
+            if fits and is_free(reader, number.span) and argument.name not in reader.found:
+                give(reader, argument, Candidate(value=value, span=number.span, confidence=0.85))
 
 
 def _sharing(arguments: Sequence[Argument]) -> list[list[Argument]]:
@@ -79,7 +94,7 @@ def _best_named(reader: Reader, argument: Argument, candidates: list[Candidate])
 
 def shown(argument: Argument, value: Any) -> str:
     labels = argument.schema.get("x-labels", {}) or argument.schema.get("items", {}).get("x-labels", {})
-    return words_of(str(labels.get(str(value), value)))
+    return re.sub(r"(?<=[a-z]{3})(?=\d)", " ", words_of(str(labels.get(str(value), value))))
 
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
@@ -121,13 +136,22 @@ class _Form:
 def _forms(argument: Argument) -> tuple[_Form, ...]:
     found = []
     for value in argument.enum:
-        for text in dict.fromkeys((str(value), shown(argument, value), *_meant_by(argument, value))):
+        for text in dict.fromkeys((str(value), shown(argument, value), *_turned(argument, value), *_meant_by(argument, value))):
             joined = re.sub(r"[^\w]", "", text.lower()).replace("_", "")
             if joined:
                 stems = tuple(stem(w.lower()) for w in _WORD.findall(text.replace("_", " ")))
                 everyday = len(joined) <= 2 or text.lower() in STOP or text.lower() in _COMMON
                 found.append(_Form(value=value, text=text, joined=joined, stems=stems, everyday=everyday))
     return tuple(found)
+
+
+def _turned(argument: Argument, value: Any) -> list[str]:
+    """How else a name with a number is said: `disc200` is "200 disc", and "the 200" where no other value has that number."""
+    parts = re.fullmatch(r"([a-z ]{3,}?) ?(\d{2,})", shown(argument, value))
+    if parts is None:
+        return []
+    alone = sum(parts[2] in re.findall(r"\d+", str(v)) for v in argument.enum) == 1
+    return [f"{parts[2]} {parts[1]}", *([f"the {parts[2]}", f"{parts[2]} one"] if alone else [])]
 
 
 def _meant_by(argument: Argument, value: Any) -> list[str]:

@@ -25,6 +25,7 @@ _KINDS: Mapping[str, frozenset[str]] = {
         "grandchildren nephew niece teenager teenagers youngster youngsters"
     ),
     "infant": words("baby babies infant infants newborn newborns"),
+    "person": words("people persons person guests guest passengers passenger travellers traveller heads"),
 }
 _PAIRS = words("parents grandparents")
 """Who "my parents" are: two."""
@@ -52,9 +53,12 @@ _MYSELF = re.compile(
 )
 
 
+_OF_US = re.compile(rf"\b(?:the )?(?P<how>{_HOW}) of us\b", re.IGNORECASE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mention:
-    """Some people of one kind (adult, child or infant), and where they stand in the text."""
+    """Some people of one kind (adult, child, infant, or person where nothing more is said), and where they stand in the text."""
 
     kind: str
     count: int
@@ -75,6 +79,10 @@ def mentions(text: str) -> list[Mention]:
             continue  # "the children" may be any number
         if kind is not None and how is not None and not any(_overlap(match.span(), m.span) for m in found):
             found.append(Mention(kind=kind, count=2 if noun in _PAIRS and how == 1 else how, span=match.span()))
+    for match in _OF_US.finditer(text):
+        how = _count(match["how"])
+        if how is not None:
+            return [Mention(kind="person", count=how, span=match.span())]  # who they are is said apart, and counted in it
     myself = _MYSELF.search(text)
     if myself is not None and found:
         found.append(Mention(kind="adult", count=1, span=myself.span()))

@@ -220,7 +220,7 @@ _DOING = words(
     "add create open close make file register subscribe unsubscribe return exchange replace reschedule upgrade downgrade start end set put "
     "turn activate deactivate apply claim confirm request settle lock unlock reset schedule arrange prolong swap modify correct refund "
     "approve rate scrap drop pause push rebook withdraw terminate hire join enrol enroll forward mail sign note postpone shift amend alter "
-    "suspend void enter record log announce notify"
+    "suspend void enter record log announce notify stick pop bung"
 )
 _DEEDS: tuple[frozenset[str], ...] = (
     words("cancel scrap withdraw revoke void terminate end quit drop annul call_off get_rid_of take_off opt_out not_come"),

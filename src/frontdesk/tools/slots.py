@@ -255,7 +255,11 @@ def _kind_of_string(argument: Argument) -> str:
         return "phone"
     if named & {"email", "mail"}:
         return "email"
-    return "code" if shape_of(argument) else "words"
+    return "code" if shape_of(argument) or named & _IDS else "words"
+
+
+_IDS = words("id ids no number ref reference")
+"""What an identifier is called. Without a form of its own it is anything with digits, and never a word."""
 
 
 def _is_month(pattern: str) -> bool:
