@@ -1,6 +1,6 @@
 """How well operations are chosen for messages: leave-one-business-out over `tests/tools/selection.yaml`, and the weights fitted on all.
 
-`python -m bench.tools_selection [--json] [--write]` needs the embedding model in the cache. Prints what was chosen wrong, for the next improvement;
+`python -m bench.tools_selection [--stories] [--json] [--write]` needs the embedding model in the cache. Prints what was chosen wrong, for the next improvement;
 `--write` makes the head on the meaning of a message anew (`tools/selection_head.npz`). What the head says of a message in training comes
 from one that has not seen the message's business, else the weights would trust it too much.
 """
@@ -34,6 +34,8 @@ SET = Path(__file__).parent.parent / "tests/tools/selection.yaml"
 COMPANIES = SET.with_name("selection_companies.yaml")
 TRADES = SET.with_name("selection_trades.yaml")
 SERVICES = SET.with_name("selection_services.yaml")
+STORIES = SET.with_name("selection_stories.yaml")
+"""More questions for the businesses of the other files, with a story around them, as customers write them."""
 READING = Path(__file__).parent.parent / "src/frontdesk/desk/reading_set"
 TODAY = date(2027, 3, 17)
 HEADS = "minilm-l6-v2"
@@ -82,11 +84,12 @@ def operations(rows: list[list[Any]]) -> list[Operation]:
     return found
 
 
-async def ranked(embedder: MiniLM) -> tuple[Rows, Rows]:
+async def ranked(embedder: MiniLM, *, stories: bool = False) -> tuple[Rows, Rows]:
     """Every question of every business with its operations, ranked; and questions of other businesses put to it."""
+    every = businesses(stories=stories)
     out: Rows = {}
-    selectors = {business: Selector(operations(data["operations"]), embedder) for business, data in businesses().items()}
-    for business, data in businesses().items():
+    selectors = {business: Selector(operations(data["operations"]), embedder) for business, data in every.items()}
+    for business, data in every.items():
         selector = selectors[business]
         asked = [(q, None if name == "~" else name) for name, questions in data["questions"].items() for q in questions]
         vectors = await embedder.embed([q for q, _ in asked])
@@ -131,12 +134,22 @@ def told(rows: Rows, strange: Rows) -> tuple[list[Row], list[Row]]:
     return own, others
 
 
-def businesses() -> dict[str, Any]:
-    """All businesses; those of the reading set with what their documents answer as questions that no operation is about."""
+def businesses(*, stories: bool = False) -> dict[str, Any]:
+    """All businesses; those of the reading set with what their documents answer as questions that no operation is about.
+
+    `stories`: also asked as customers do who tell before they ask.
+    """
     found = {name: data for file in (SET, TRADES, SERVICES) for name, data in yaml.safe_load(file.read_text(encoding="utf-8")).items()}
     for company, data in yaml.safe_load(COMPANIES.read_text(encoding="utf-8")).items():
         read = yaml.safe_load((READING / f"{company}.yaml").read_text(encoding="utf-8"))
         found[company] = {**data, "questions": {**data["questions"], "~": [q["q"] for q in read["questions"]]}}
+    told = yaml.safe_load(STORIES.read_text(encoding="utf-8")) if stories else {}
+    for business, more in told.items():
+        data = found[business]
+        asked = {name or "~": list(questions) for name, questions in data["questions"].items()}
+        for name, questions in more["questions"].items():
+            asked[name or "~"] = [*asked.get(name or "~", ()), *questions]
+        found[business] = {**data, "questions": asked}
     return dict(found)
 
 
@@ -211,10 +224,11 @@ def main() -> None:
     """Prints the figures and the weights."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--json", action="store_true")
+    options.add_argument("--stories", action="store_true", help="with questions that have a story around them, which are far harder")
     options.add_argument("--write", action="store_true", help="write the head that comes with the program anew")
     asked = options.parse_args()
     embedder = MiniLM(registry.pull("all-minilm-l6-v2", settings.load().cache))
-    rows, strange = asyncio.run(ranked(embedder))
+    rows, strange = asyncio.run(ranked(embedder, stories=asked.stories))
     embedder.close()
     totals: dict[str, int] = {}
     for business in rows:

@@ -185,6 +185,7 @@ async def test_an_identifier_is_never_a_word():
         arguments=(Argument(name="stayId", where=Place.PATH, required=True, schema={"type": "string"}),),
     )
     assert not (await gather(stay, "the may one, by the lake", embedder=None, today=TODAY, asked="stayId")).values
+    assert not (await gather(stay, "the 24th will not do, make it 5pm", embedder=None, today=TODAY)).values
     assert (await gather(stay, "it is C89041", embedder=None, today=TODAY)).values == {"stayId": "C89041"}
 
 
@@ -213,3 +214,16 @@ async def test_what_nobody_asked_for_and_nothing_needs_is_no_problem():
 def test_an_argument_is_named_by_what_it_is(description: str, said: str):
     kind = {"type": "string", "enum": ["morning", "afternoon"]} if "Morning" in description else {"type": "string"}
     assert said_of(Argument(name="share", where=Place.QUERY, schema=kind, description=description)) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("persons", {"type": "integer"}, "the number of persons"),
+        ("arrive", {"type": "string", "format": "date"}, "the day of arrival"),
+        ("status", {"type": "string"}, "the status"),
+        ("length_m", {"type": "number"}, "the length m"),
+    ],
+)
+def test_an_argument_without_a_description_is_asked_for_in_words(name: str, kind: dict[str, str], said: str):
+    assert said_of(Argument(name=name, where=Place.QUERY, schema=kind)) == said

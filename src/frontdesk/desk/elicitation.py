@@ -385,4 +385,18 @@ def said_of(argument: Argument) -> str:
     if 1 <= len(first.split()) <= 9 and first.split()[-1].lower() != "only" and not re.search(r"[`{}\[\]]|https?:", first):
         plain = first[:1].lower() + first[1:] if not first[:2].isupper() else first
         return plain if re.match(r"(?:the|an?|your|which|what|how)\b", plain) else f"the {plain}"
-    return f"the {argument.label}"
+    kind, label = kind_of(argument), argument.label
+    if kind in ("day", "moment") and (said := _DAYS.get(label.lower().rpartition(" ")[2])) is not None:
+        return said
+    counts = kind == "number" and " " not in label and re.search(r"(?<![su])s$|^(?:people|children)$", label) is not None
+    return f"the number of {label}" if counts else f"the {label}"
+
+
+_DAYS = {
+    **dict.fromkeys(("arrive", "arrival", "arriving"), "the day of arrival"),
+    **dict.fromkeys(("depart", "departure", "leave", "leaving"), "the day of departure"),
+    **dict.fromkeys(("from", "start", "begin", "starting"), "the first day"),
+    **dict.fromkeys(("to", "until", "end", "ending"), "the last day"),
+    **dict.fromkeys(("date", "day", "on", "when"), "the day"),
+}
+"""How days are called whose argument says nothing but its name."""

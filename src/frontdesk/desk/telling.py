@@ -286,7 +286,7 @@ async def _about(
     arguments: Mapping[str, Any],
 ) -> list[Fact]:
     """The values of one record that answer the question, led by the one that names the record; more of them when it is unclear which."""
-    usable = [f for f in found if f.value is not None and f.value != []]
+    usable = [f for f in found if f.value is not None and f.value != [] and f.label.lower().rpartition(" ")[2] not in _FOR_MACHINES]
     if not usable:
         return list(found)[:WHOLE]
     given = {str(v).casefold() for v in arguments.values()}
@@ -314,6 +314,10 @@ async def _about(
     elif re.match(r"\s*(?:is|are|has|have|did|does|do|was|were|will|can)\b|.*\b(?:still|yet|already)\b", question.lower()):
         chosen += [f for f in hinted if f not in chosen and f.value is not None and _is_state(f)][:1]
     return [*([head] if head else []), *chosen[:MOST_VALUES]]
+
+
+_FOR_MACHINES = frozenset(["slug", "uuid", "guid", "href", "etag", "checksum"])
+"""Last words of labels of what no customer reads."""
 
 
 def _is_default(fact: Fact, operation: Operation, arguments: Mapping[str, Any]) -> bool:

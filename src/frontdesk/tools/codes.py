@@ -63,7 +63,7 @@ def _give_list(reader: Reader, argument: Argument, matches: list[Candidate]) -> 
     reader.taken += [c.span for c in matches]
 
 
-_ANY_CODE = r"^(?=\D*\d)[A-Za-z]{0,5}[#-]?\d[\w-]{2,30}$"
+_ANY_CODE = r"^(?!\d+(?i:st|nd|rd|th|am|pm|kg|km|cm|mm|min|mins|yrs?|hrs?|[kmhx])$)(?=\D*\d)[A-Za-z]{0,5}[#-]?\d[\w-]{2,30}$"
 """The form of an identifier of which nothing is known."""
 _TURNS = re.compile(r"\b(?:for|to|into|with|by)\b|->|→")
 
@@ -106,6 +106,8 @@ def _codes(reader: Reader, argument: Argument) -> list[Candidate]:
 
 def _formed(pattern: str, said: str, *, meant: bool) -> str | None:
     """What was said, in the spelling that the pattern wants; None when no spelling of it fits. `meant`: a fixed prefix may be left out."""
+    if pattern == _ANY_CODE:
+        return said.upper() if _whole(pattern, said) else None
     joined = re.sub(r"[\s\-./]+", "", said)
     big = joined.upper()
     spaced = re.sub(r"(?<=[A-Z])(?=\d)", " ", big)

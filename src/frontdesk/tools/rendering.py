@@ -278,9 +278,11 @@ def _by_kind(fact: Fact, question: str) -> float:
         return 0.6
     if fact.label.lower() in ("year", "month", "currency", "as of"):
         return -0.6 if not re.search(rf"\b(?:which|what) {fact.label.lower()}\b", asked) else 0.0
-    if re.search(r"\b(when|what (day|date|time)|how soon|until when|by when)\b", asked):
+    if re.search(r"\b(when|(?:what|which) (day|date|time)|how soon|until when|by when)\b", asked):
         return 0.35 if kind in ("date", "time", "moment") else -0.2
-    if re.search(r"\bhow (much|expensive)\b|\b(price|cost|fare|fee)s?\b", asked):
+    if re.search(
+        r"\bhow (much|expensive)\b|\b(price|cost|fare|fee)s?\b|\b(?:have|need|got) to pay\b|\bto be paid\b|\b(?:charged|billed)\b", asked
+    ):
         return 0.3 if kind == "money" else 0.0
     if re.search(r"\bhow (many|long)\b", asked):
         return 0.2 if kind in ("number", "unit") else -0.1
@@ -456,7 +458,8 @@ class _Writer:
             return self._rate(amount, words)
         code = _field_currency(words, schema)
         among_money = context.money and not _NEVER_MONEY & set(words) and not _counts_things(words, amount)
-        if code or (not schema.get("x-unit") and (_looks_like_money(words) or among_money)):
+        counted = _counts_things(words, amount) and words[-1] in ("total", "limit", "balance")  # `places_total`
+        if code or (not schema.get("x-unit") and not counted and (_looks_like_money(words) or among_money)):
             minor = words[-1] in ("cents", "pence", "minor") if words else False
             if minor and (code or context.currency):
                 return money(amount / 100, code or context.currency)
