@@ -344,3 +344,18 @@ paths:
 
 def test_a_turn_of_phrase_counts_nothing():
     assert [n.value for n in find_numbers("can I pay it all in one go, at 33?")] == [33]
+
+
+def test_what_is_counted_tells_no_choice_from_another():
+    document = """
+openapi: 3.1.0
+paths:
+  /rent:
+    get:
+      operationId: rent
+      summary: Price of a locker
+      parameters: [{name: term, in: query, required: true, schema: {type: string, enum: [open, twelveMonths]}}]
+"""
+    operation = read_document(document, source=SOURCE)[0][0]
+    assert "term" not in extract(operation, "no fixed time, month to month", today=TODAY)
+    assert extract(operation, "for twelve months", today=TODAY)["term"].value == "twelveMonths"

@@ -269,13 +269,19 @@ def _plainly_meant(reader: Reader, argument: Argument, span: Span, form: str) ->
     return named or (len(said) <= 2 and said == form and said.isupper() and not reader.text.isupper() and said != "I" and said != "A")
 
 
+_MEASURES = frozenset(
+    stem(w) for w in ("minute", "hour", "day", "night", "week", "month", "year", "kilo", "metre", "mile", "person", "people")
+)
+"""What is counted tells no choice from another: "month to month" is no `twelve months`."""
+
+
 def _heads(argument: Argument, tokens: Sequence[tuple[str, int, int]], common: frozenset[str]) -> list[Candidate]:
     """Values named by the one word that sets them apart: "upon Tyne" aside, `Newcastle` is enough."""
     found = []
     owners = _owners(argument)
     for word, start, end in tokens:
         value = owners.get(stem(word))
-        if value is not None and len(word) >= 4 and word not in STOP and stem(word) not in common:
+        if value is not None and len(word) >= 4 and word not in STOP and stem(word) not in common and stem(word) not in _MEASURES:
             found.append(Candidate(value=value, span=(start, end), confidence=0.72))
     return found
 
