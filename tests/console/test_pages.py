@@ -22,6 +22,8 @@ from frontdesk.store.ledger import ScoreRow
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 QUESTION = "How long does firing a special order take?"
+SLOW = 1.2
+"""Seconds that a slowed-down store or helper takes."""
 
 
 def test_signing_in_leads_to_the_overview_and_a_wrong_password_is_said(browser: Staffed):
@@ -86,7 +88,7 @@ def test_help_and_reply_box_stand_there_once_though_two_draw_them_at_the_same_ti
 
     def slowly(work: Any) -> Any:
         async def slow(*arguments: Any, **named: Any) -> Any:
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(SLOW)
             return await work(*arguments, **named)
 
         return slow
@@ -96,7 +98,7 @@ def test_help_and_reply_box_stand_there_once_though_two_draw_them_at_the_same_ti
     monkeypatch.setattr(desk.app.state.desk.analytics, "help", slowly(desk.app.state.desk.analytics.help))
     browser.click("Claim")
     browser.sees("With ari")
-    time.sleep(4)
+    time.sleep(4 * SLOW)  # nothing announces a second drawing that does not come: by now it would have
     assert browser.text.count("Suggested replies") == 1
     assert len(browser.driver.find_elements(By.TAG_NAME, "textarea")) == 1
 
@@ -114,8 +116,9 @@ def test_a_figure_is_told_for_each_channel_and_its_conversations_are_exported(br
     browser.click("Export these")
     file = tmp_path / f"{KILN}-first_response.csv"
     browser.until(file.exists, "the file is there")
-    shown = int(re.search(r"(\d+) of \d+ conversation", browser.text)[1])  # type: ignore[index]
-    browser.until(lambda: len(file.read_text().splitlines()) == shown + 1, "one line for each conversation that counts")
+    shown = re.search(r"(\d+) of \d+ conversation", browser.text)
+    assert shown is not None
+    browser.until(lambda: len(file.read_text().splitlines()) == int(shown[1]) + 1, "one line for each conversation that counts")
 
 
 def test_what_was_said_is_shown_in_another_language_unless_a_number_would_change(browser: Staffed, desk: Consoled):

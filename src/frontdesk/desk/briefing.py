@@ -148,7 +148,7 @@ class Briefings:
             phrases=Phrases(tenant),
             catalog=catalog,
             language=tenant.languages[0],
-            currency=currency_of(texts),
+            currency=await asyncio.to_thread(currency_of, texts),
             readable=await asyncio.to_thread(_readable, tenant, passages),
         )
 

@@ -6,7 +6,7 @@ Pure: calls nothing. Asks for one thing at a time and refuses to guess: a value 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -85,10 +85,9 @@ async def gather(
         argument = operation.argument(name)
         if argument is None or value.confidence < (SURE if argument.required or name == asked else 0.7):
             continue
-        if value.problem and (argument.required or name == asked):
-            problems[name] = value.problem
-        elif value.problem:
-            continue  # nobody was asked for it, and nothing needs it
+        if value.problem:
+            if argument.required or name == asked:  # else nobody was asked for it, and nothing needs it
+                problems[name] = value.problem
         else:
             values[name] = fresh[name] = value.value
     return Gathered(values=values, fresh=fresh, problems=problems)
@@ -230,28 +229,36 @@ def fitting(records: Sequence[Record], operation: Operation, text: str, today: d
         return [records[index]], True
     idle = vocabulary(operation) | {stem(w) for w in STOP}
     said = {stem(w) for w in re.findall(r"[^\W_]+", text.lower())} - idle
-    days = {d.value.isoformat() for d in find_days(text, today) if d.value and d.confidence >= 0.7}
-    months = {m.value[5:] for m in find_months(text, today)} if not days else set()
-    scores = [_agrees(record, said, days, months) + _sides(record, text.lower()) for record in records]
+    meant = dates_meant(text, today, sure=0.7)
+    scores = [_agrees(record, said, meant) + _sides(record, text.lower()) for record in records]
     best = max(scores)
     if best == 0:
         return list(records), False
     return [r for r, s in zip(records, scores, strict=True) if s == best], True
 
 
-def _agrees(record: Record, said: set[str], days: set[str], months: set[str]) -> int:
+def _agrees(record: Record, said: set[str], meant: Callable[[str], bool]) -> int:
     score = 0
     for value in values_in(record):
-        if isinstance(value, str) and (value[:10] in days or in_months(value, months)):
+        if isinstance(value, str) and meant(value):
             score += 2
         elif isinstance(value, str):
             score += len({stem(w) for w in re.findall(r"[^\W_]+", value.lower()) if len(w) > 2} & said)
     return score
 
 
-def in_months(value: str, months: Collection[str]) -> bool:
-    """Whether a value is a day (as ISO date) of one of some months of the year, `06` for June."""
-    return re.match(r"\d{4}-\d{2}-\d{2}(?:$|[T ])", value) is not None and value[5:7] in months
+def dates_meant(text: str, today: date, *, sure: float) -> Callable[[str], bool]:
+    """What tells whether a value is a day that the text names, or, where it names none, a day (as ISO date) of a month that it names.
+
+    `sure`: confidence from which a day counts as named.
+    """
+    days = {d.value.isoformat() for d in find_days(text, today) if d.value and d.confidence >= sure}
+    months = {m.value[5:] for m in find_months(text, today)} if not days else set()
+
+    def meant(value: str) -> bool:
+        return value[:10] in days or (value[5:7] in months and re.match(r"\d{4}-\d{2}-\d{2}(?:$|[T ])", value) is not None)
+
+    return meant
 
 
 _SIDES = {"from": frozenset({"from", "origin", "departure", "start", "source"}), "to": frozenset({"to", "destination", "arrival", "end"})}

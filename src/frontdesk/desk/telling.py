@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from datetime import date, time
 from typing import Any
 
-from frontdesk.desk.elicitation import Record, in_months, pick_record, records_of, values_in
+from frontdesk.desk.elicitation import Record, dates_meant, pick_record, records_of, values_in
 from frontdesk.desk.everyday import alike
 from frontdesk.models.protocols import Embedder
-from frontdesk.tools.dates import find_days, find_months, find_times
+from frontdesk.tools.dates import find_times
 from frontdesk.tools.lexicon import STOP, stem
 from frontdesk.tools.operation import Operation, words_of
 from frontdesk.tools.rendering import ABOUT_ANSWERS, CODES, Fact, Rendering, facts, is_wrapper, weigh
@@ -86,12 +86,10 @@ async def tell(
             parts[0][1], text=" ".join(f"{words_of(name).capitalize()}: {part.text}" for name, part in parts), value="", frames=()
         )
     rendering = rendering.for_operation(operation)
-    found = facts(data, operation.response, rendering)
     listing = _is_listing(data, arguments)
     if listing and isinstance(data, Mapping) and (whole := _without_extras(data, question, arguments)) is not None:
         data, listing = whole, False
-        found = facts(data, operation.response, rendering)
-    found = _joined(found, 1 if listing else 0)
+    found = _joined(facts(data, operation.response, rendering), 1 if listing else 0)
     if data is None or not found:
         return Told(text="That is done." if operation.writes else f"I find nothing for that: {_matter(operation)}.")
     if not listing:
@@ -210,13 +208,12 @@ def _by_words(rows: list[Record], question: str, operation: Operation, today: da
         vocabulary(operation) | {stem(w) for w in STOP} | {stem(words_of(str(k)).split()[-1]) for r in rows for k in r if words_of(str(k))}
     )
     said = alike({stem(w) for w in re.findall(r"[^\W_]+", question.lower()) if len(w) > 2} - idle)
-    days = {d.value.isoformat() for d in find_days(question, today) if d.value and d.confidence >= 0.75}
-    months = {m.value[5:] for m in find_months(question, today)} if not days else set()
+    meant = dates_meant(question, today, sure=0.75)
     scores = []
     for row in rows:
         values = [v for v in values_in(row) if isinstance(v, str)]
         words = alike(stem(w) for v in values for w in re.findall(r"[^\W_]+", v.lower()))
-        scores.append(len(words & said) + sum(2 for v in values if v[:10] in days or in_months(v, months)))
+        scores.append(len(words & said) + sum(2 for v in values if meant(v)))
     best = max(scores, default=0)
     if best == 0:
         return rows

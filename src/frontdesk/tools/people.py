@@ -33,7 +33,7 @@ _COUNTED: Mapping[str, frozenset[str]] = {
     "adult": words("adult adults"),
     "child": words("child children kid kids"),
     "infant": words("infant infants baby babies"),
-    "all": words("people persons guests passengers travellers travelers participants visitors attendees party travellers heads"),
+    "all": words("people persons guests passengers travellers travelers participants visitors attendees party heads"),
 }
 """Words of an argument's name that say whom it counts."""
 _ONE = r"(?:a|an|one|my|our|his|her|the)"
