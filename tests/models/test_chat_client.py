@@ -78,11 +78,12 @@ async def test_the_request_carries_what_was_asked(client_of, stub):
     ],
 )
 async def test_each_misbehaviour_ends_soon_in_one_clear_sentence(client_of, behaviour, sentence):
-    client = client_of(behaviour)
+    timed = " s" in sentence  # the others may take as long as a busy machine needs, and must not look like a slow server
+    client = client_of(behaviour) if timed else client_of(behaviour, first_token=30.0, between_tokens=30.0, total=60.0)
     began = time.monotonic()
     with pytest.raises(ModelUnavailable, match=sentence):
         await complete(client, asked("x"))
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 10.0
     assert client.admission.inside == 0, "the slot is free again"
 
 
@@ -95,8 +96,8 @@ async def test_a_server_that_is_full_reads_as_busy_with_its_own_hint(client_of):
 async def test_a_server_that_is_not_there_is_unavailable_at_once(client_of):
     began = time.monotonic()
     with pytest.raises(ModelUnavailable, match=r"cannot be reached"):
-        await complete(client_of("good", url="http://127.0.0.1:9"), asked("x"))
-    assert time.monotonic() - began < 1.0
+        await complete(client_of("good", url="http://127.0.0.1:9", first_token=30.0, total=60.0), asked("x"))
+    assert time.monotonic() - began < 10.0
 
 
 @pytest.mark.parametrize("url", ["", "not an address", "ftp://elsewhere"])
@@ -123,7 +124,7 @@ async def test_closing_the_iterator_cancels_the_work_upstream(client_of, stub):
     async with aclosing(client.stream(asked("x"))) as pieces:
         async for _ in pieces:
             break
-    assert await asyncio.wait_for(stub.left.get(), 0.5) == "drip"
+    assert await asyncio.wait_for(stub.left.get(), 10) == "drip"
     assert client.admission.inside == 0
 
 
@@ -136,27 +137,30 @@ async def test_cancelling_the_task_cancels_the_work_upstream_and_frees_the_slot(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.wait_for(stub.left.get(), 0.5) == behaviour
+    assert await asyncio.wait_for(stub.left.get(), 10) == behaviour
     assert client.admission.inside == 0
     assert not client.breaker.open
 
 
 async def test_a_burst_beyond_slots_and_queue_is_refused_at_once(client_of, stub):
-    client = client_of("silent", slots=2, queue=2, first_token=0.5)
+    client = client_of("silent", slots=2, queue=2, first_token=30.0, total=60.0)
     tasks = [asyncio.create_task(complete(client, asked("x"))) for _ in range(50)]
-    began = time.monotonic()
-    done, waiting = await asyncio.wait(tasks, timeout=0.2)
+    async with asyncio.timeout(10):  # at once: long before the model's half a minute
+        while stub.most_open < 2 or sum(task.done() for task in tasks) < 46:
+            await asyncio.sleep(0.01)
+    done = [task for task in tasks if task.done()]
     assert len(done) == 46
     assert all(isinstance(task.exception(), TooBusy) for task in done)
-    assert time.monotonic() - began < 0.4
     assert client.admission.waiting == 2
     assert stub.most_open == 2
-    await asyncio.wait(waiting)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
     assert client.admission.inside == 0
 
 
 async def test_a_call_that_waits_too_long_for_a_slot_reads_as_busy(client_of):
-    client = client_of("drip", slots=1, first_token=0.2, total=5)
+    client = client_of("drip", slots=1, first_token=1.0, total=30)
     first = asyncio.create_task(complete(client, asked("x")))
     await asyncio.sleep(0.05)
     with pytest.raises(TooBusy):
@@ -201,11 +205,11 @@ async def test_refusals_and_departures_do_not_open_the_breaker(client_of):
 
 
 async def test_a_consumer_that_takes_its_time_is_not_the_servers_delay(client_of):
-    client = client_of("good", between_tokens=0.15, total=5)
+    client = client_of("good", first_token=30.0, between_tokens=0.4, total=60)
     pieces = []
     async for piece in client.stream(asked("x")):
         pieces.append(piece)
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.6)
     assert len(pieces) == 3
 
 

@@ -94,7 +94,7 @@ def test_the_stream_is_framed_as_openai_frames_it(served: Served):
 
 def test_the_first_chunk_arrives_before_the_answer_is_ready(served: Served):
     served.office.front_office.script = lambda _m: [
-        0.6,
+        2.0,
         *[SentenceReleased(text="Late."), ReplySent(text="Late.", route=Route.FAQ, confidence=1.0)],
     ]
     head = {"Authorization": f"Bearer {served.key()}"}
@@ -102,7 +102,7 @@ def test_the_first_chunk_arrives_before_the_answer_is_ready(served: Served):
     with served.http.stream("POST", "/v1/chat/completions", json=body, headers=head) as got:
         started = time.perf_counter()
         next(got.iter_text())
-        assert time.perf_counter() - started < 0.4
+        assert time.perf_counter() - started < 1.5
 
 
 def test_failed_calls_carry_an_error_in_place_of_a_result(served: Served):
@@ -298,7 +298,7 @@ def test_a_client_that_hangs_up_cancels_its_turn_and_frees_its_slot(served: Serv
         body = {"model": ACME, "messages": ASK, "stream": stream}
         with pytest.raises(httpx.ReadTimeout):
             served.http.post("/v1/chat/completions", json=body, headers=head, timeout=0.3)
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + 10
         while turns.running and time.monotonic() < deadline:
             time.sleep(0.01)
         assert turns.running == 0
@@ -310,7 +310,7 @@ def test_more_turns_than_slots_are_429_with_a_time_to_come_back(settings: Settin
     with Served(replace(settings, turn_slots=1)) as served:
         served.office.front_office.script = lambda _m: [
             SentenceReleased(text="Well."),
-            1.0,
+            30.0,
             ReplySent(text="Well.", route=Route.FAQ, confidence=1.0),
         ]
         key = served.key()
@@ -321,7 +321,9 @@ def test_more_turns_than_slots_are_429_with_a_time_to_come_back(settings: Settin
             next(pieces)
             refused = post(served, key)
             assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
-        time.sleep(0.3)
+        deadline = time.monotonic() + 10
+        while served.app.state.desk.turns.running and time.monotonic() < deadline:
+            time.sleep(0.01)
         served.office.front_office.script = lambda _m: [REPLY]
         assert post(served, key).status_code == 200
 
