@@ -53,6 +53,8 @@ PERHAPS_ABROAD = 0.65
 """The same for a question in another language than English, which the reader was not trained on."""
 SURE = 0.8
 """Confidence of the router from which an odd message is still what the router says."""
+ASKED_IN_ANGER = 0.5
+"""How sure an answer must be to be given to a complaint that asks something, before a human is fetched."""
 DOUBTFUL = 0.5
 SHORT_WISH = 12
 """Words up to which a wish for a human in another language is the matter of a message."""
@@ -324,10 +326,12 @@ class Desk:
             return False
         if intent.confidence < DOUBTFUL and intent.anger < DOUBTFUL and await self._dynamic.serves(briefing, message):
             return False
-        if intent.confidence >= SURE or intent.anger > 0.5 or len(guardrails.content_words(message)) < 5:
+        asked = not intent.asks_human and _category(intent) is not Category.POLICY and _asks_something(message)
+        plain = intent.confidence >= SURE or intent.anger > 0.5 or len(guardrails.content_words(message)) < 5
+        if plain and not asked:
             return True
         ranked = (await lookup.read(briefing, message)).ranked
-        return not ranked or ranked[0].probability < OVERRULES
+        return not ranked or ranked[0].probability < (ASKED_IN_ANGER if asked else OVERRULES)
 
     async def _look_up(
         self, briefing: Briefing, lookup: Lookup, part: Part, intent: Intent, answers: list[Answer]

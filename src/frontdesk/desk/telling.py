@@ -87,7 +87,7 @@ async def tell(
         )
     rendering = rendering.for_operation(operation)
     listing = _is_listing(data, arguments)
-    if listing and isinstance(data, Mapping) and (whole := _without_extras(data, question, arguments)) is not None:
+    if listing and isinstance(data, Mapping) and (whole := _without_extras(data, question, operation, arguments, today)) is not None:
         data, listing = whole, False
     found = _joined(facts(data, operation.response, rendering), 1 if listing else 0)
     if data is None or not found:
@@ -170,8 +170,13 @@ def _speaks_of(question: str, name: str) -> bool:
 _AMOUNT = re.compile(r"\b(?:price|cost|total|amount|fee|charge|premium|payment|balance|monthly|yearly|rent|fare|rate|due)\b")
 
 
-def _without_extras(data: Mapping[str, Any], question: str, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
-    """An answer without its list, where the list only breaks down or adds to an amount that the answer gives itself; None elsewhere."""
+def _without_extras(
+    data: Mapping[str, Any], question: str, operation: Operation, arguments: Mapping[str, Any], today: date
+) -> dict[str, Any] | None:
+    """An answer without its list, where the list only breaks down or adds to an amount that the answer gives itself; None elsewhere.
+
+    Of a list that the question speaks of by a field or a value ("any left in green") the entries meant stay, beside the amount.
+    """
     tables = _tables(data)
     own = {k: v for k, v in data.items() if not isinstance(v, (list, Mapping)) and str(k) not in arguments}
     plain = [k for k, v in own.items() if isinstance(v, (int, float)) and not isinstance(v, bool) and _AMOUNT.search(words_of(str(k)))]
@@ -180,7 +185,18 @@ def _without_extras(data: Mapping[str, Any], question: str, arguments: Mapping[s
     ]
     if len(tables) != 1 or not amounts or _speaks_of(question, tables[0]):
         return None
+    rows = [r for r in data[tables[0]] if isinstance(r, Mapping)]
+    said = {stem(w) for w in re.findall(r"[^\W_]+", question.lower())} - {stem(w) for w in STOP} - _PRICED
+    named = {stem(w) for k in own for w in words_of(str(k)).split()}
+    fields = {stem(w) for r in rows for k in r for w in words_of(str(k)).split()} - named
+    kept = narrowed(rows, question, operation, today)
+    if said & fields or len(kept) < len(rows):
+        return {**data, tables[0]: kept}
     return {k: v for k, v in data.items() if k not in tables}
+
+
+_PRICED = frozenset(stem(w) for w in ("price", "cost", "costs", "amount", "total", "fee", "currency", "each", "name"))
+"""Words of a question about an amount, which say nothing of its breakdown."""
 
 
 def _is_listing(data: Any, arguments: Mapping[str, Any]) -> bool:
@@ -310,6 +326,8 @@ async def _about(
         chosen = [f for f in hinted if f in chosen and f.value is not None] or chosen
     elif re.match(r"\s*(?:is|are|has|have|did|does|do|was|were|will|can)\b|.*\b(?:still|yet|already)\b", question.lower()):
         chosen += [f for f in hinted if f not in chosen and f.value is not None and _is_state(f)][:1]
+    if any(_is_state(f) for f in chosen) and not any(_is_coming(f) for f in chosen):
+        chosen += [f for f in hinted if f.value is not None and _is_coming(f)][:1]
     return [*([head] if head else []), *chosen[:MOST_VALUES]]
 
 
@@ -351,6 +369,18 @@ def _roots(fact: Fact) -> set[str]:
 
 def _is_state(fact: Fact) -> bool:
     return re.search(r"\b(?:status|state|stage|progress)\b", fact.label.lower()) is not None
+
+
+def _is_coming(fact: Fact) -> bool:
+    """The day on which something is to happen: with how a matter stands, people want to know when it moves on."""
+    dated = isinstance(fact.value, str) and re.match(r"\d{4}-\d{2}-\d{2}", fact.value) is not None
+    label = fact.label.lower()
+    past = re.search(r"\b(?:first|last|previous|original\w*|ordered|created|updated|since|paid|sent)\b", label)
+    return (
+        dated
+        and past is None
+        and re.search(r"\b(?:expected|estimated|deliver\w*|arriv\w*|eta|due|ready|planned|back)\b", label) is not None
+    )
 
 
 def _phrase_for(fact: Fact, operation: Operation) -> str:

@@ -64,12 +64,12 @@ _GIVING_UP = re.compile(
 )
 _CORRECTIONS = (
     r"(?:no|nope|wait|sorry|oops|hang on|hold on|actually)?[,.!\s]*i (?:meant|mean)(?: to say)?\b",
-    r"\b(?:sorry|oops|wait|actually|correction|scratch that|my mistake|my bad)\b[,:.!\s-]*(?:it's|it is|that's|i meant|make (?:it|that))?",
+    r"\b(?:sorry|oops|wait|hang on|hold on|actually|correction|scratch that|my mistake|my bad)\b[,:.!\s-]*(?:it's|it is|that's|i meant|make (?:it|that))?",
     r"\b(?:make|change|set|switch|move|update|correct) (?:it|that|this)(?: to)?\b",
     r"\b(?:make|change|set|switch|move|update|correct) (?:the|my) [\w\s]{2,40}? (?:to|into)\b",
     r"\b(?:better|rather) (?:make it )?",
     r"\bnot [\w\s./:-]{1,30}?(?:,| but)\s",
-    r"^no[,.!\s]+(?:it's |it is |that's |the |on |for |at |make it )?(?=\S)",
+    r"^(?:(?:ah|oh|er+m?|um+|hmm+|well|ok|okay)[,.!\s]+)?no[,.!\s]+(?:it's |it is |that's |the |on |for |at |make it )?(?=\S)",
 )
 _CORRECTION = re.compile("|".join(f"(?:{p})" for p in _CORRECTIONS))
 _TRAILING = re.compile(r"\b(?:instead|rather|i meant|i mean)\b[\s.!]*$")

@@ -457,7 +457,8 @@ class _Writer:
         if _RATE & set(words) and "per" in words[1:-1]:
             return self._rate(amount, words)
         code = _field_currency(words, schema)
-        among_money = context.money and not _NEVER_MONEY & set(words) and not _counts_things(words, amount)
+        unit = _unit(words, schema)
+        among_money = context.money and not unit and not _NEVER_MONEY & set(words) and not _counts_things(words, amount)
         counted = _counts_things(words, amount) and words[-1] in ("total", "limit", "balance")  # `places_total`
         if code or (not schema.get("x-unit") and not counted and (_looks_like_money(words) or among_money)):
             minor = words[-1] in ("cents", "pence", "minor") if words else False
@@ -465,7 +466,6 @@ class _Writer:
                 return money(amount / 100, code or context.currency)
             if not minor:
                 return money(amount, code or context.currency)
-        unit = _unit(words, schema)
         plain = format(amount.to_integral_value() if amount == amount.to_integral_value() else amount, "f")
         if unit == "%":
             return f"{plain}%"
@@ -573,7 +573,8 @@ def _field_currency(words: Sequence[str], schema: Schema) -> str:
 
 
 def _looks_like_money(words: Sequence[str]) -> bool:
-    return bool(_MONEY_WORDS & set(words)) and not _NOT_MONEY & set(words[-2:])
+    named = words[: words.index("per")] if "per" in words[1:] else words  # `price_per_day`
+    return bool(_MONEY_WORDS & set(named)) and not _NOT_MONEY & set(named[-2:])
 
 
 def _counts_things(words: Sequence[str], amount: Decimal) -> bool:
@@ -603,7 +604,9 @@ def _label(name: str, schema: Schema, *, counted: bool = False) -> str:
     words = words_of(name).split()
     if counted and _RATE & set(words) and "per" in words[1:-1]:
         words = words[: words.index("per") - 1] or ["price"]
-    while counted and len(words) > 1 and (words[-1].upper() in CODES or words[-1] in _UNITS or words[-1] in ("pence", "cents", "minor")):
+    each = "per" in words[1:] and _looks_like_money(words)  # the unit says what the amount is for
+    shown_anyway = {c.lower() for c in CODES} | {"pence", "cents", "minor"} | (set() if each else set(_UNITS))
+    while counted and len(words) > 1 and words[-1] in shown_anyway:
         words.pop()
     if len(words) > 1 and words[-1] == "at":
         words.pop()

@@ -284,7 +284,7 @@ def _take_flags(reader: Reader) -> None:
 _LEAD = re.compile(
     r"^(?:\s*(?:it'?s|it is|its|that'?s|that is|they are|this is|"
     r"my \w+(?: \w+)? is|i'?m|i am|the \w+ is|it was|was|because|for|about|just|well|"
-    r"ok(?:ay)?|yes|sure|please|um+|uh|write|put|say|note)\b[\s,:]*)+",
+    r"ok(?:ay)?|yes|sure|please|um+|uh|write|put|say|note|actually|rather|i mean|i meant|make it)\b[\s,:]*)+",
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r"[\"“”]([^\"“”]{1,300})[\"“”]")
@@ -315,11 +315,22 @@ def _said_for(reader: Reader, argument: Argument) -> Candidate | None:
         return (_quoted(reader, argument) or _thing(reader, argument)) if free else None
     if not free:
         return None
-    lead = _LEAD.match(reader.text)
-    start = lead.end() if lead and lead.end() < len(reader.text.rstrip(" .!")) else 0
+    begin = _after_second_thoughts(reader.text)
+    lead = _LEAD.match(reader.text, begin)
+    start = lead.end() if lead and lead.end() < len(reader.text.rstrip(" .!")) else begin
     value = reader.text[start:].strip().rstrip(".!").strip('"“” ')
     question = reader.text.rstrip().endswith("?")
     return None if question or not value else Candidate(value=value, span=(start, len(reader.text)), confidence=0.75)
+
+
+def _after_second_thoughts(text: str) -> int:
+    """Where the answer begins in "Turkey. No, hang on, she has changed it again, Switzerland": with its last piece, else at the start."""
+    back = correction(text)
+    if back is None or back.start == 0:
+        return 0
+    pieces = [m for m in re.finditer(r"[^,.;:!]+", text) if m.end() > back.start and re.search(r"\w", m[0])]
+    last = pieces[-1] if pieces else None
+    return last.start() if last is not None and len(last[0].split()) <= _LONGEST_THING else 0
 
 
 def _quoted(reader: Reader, argument: Argument) -> Candidate | None:
@@ -335,6 +346,7 @@ def _quoted(reader: Reader, argument: Argument) -> Candidate | None:
 
 _FRAME = STOP | words(
     "do does did can could will would shall should has have had am get got give find show tell look see check know let go come say any some "
+    "this that these those one ones such whats wheres whens whos hows theres thats im ive id dont doesnt cant wont isnt arent didnt "
     "many much more most all no none also still yet now today tonight tomorrow yesterday currently moment right just already again soon ever "
     "never maybe really hi hello hey thanks thank pls ok okay yes sorry well so but then than too very here where why which left back "
     "coming going gone arriving leaving available free in stock near nearest around about up out over under off down open closed new old good best cheap cheapest price cost "
