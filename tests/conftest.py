@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
+import frontdesk.desk
 from frontdesk import settings
 from frontdesk.domain.tenancy import TenantId
+from frontdesk.models.embedder import MiniLM
 from frontdesk.settings import Settings
 from frontdesk.store.embedded import Embedded
 from frontdesk.store.store import Store, TenantStore
@@ -133,3 +135,12 @@ def models_cache() -> Path:
     for name in (Settings().embeddings_model, Settings().llm_model):
         registry.pull(name, cache)
     return cache
+
+
+@pytest.fixture(scope="session")
+def encoder(models_cache: Path) -> Iterator[MiniLM]:
+    """The encoder that learnt how customers put things, as in service."""
+    adapter = Path(frontdesk.desk.__file__).parent / "reading_encoder.safetensors"
+    made = MiniLM(models_cache / "models" / "all-minilm-l6-v2", threads=1, name="reading-encoder", adapter=adapter)
+    yield made
+    made.close()

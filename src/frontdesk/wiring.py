@@ -167,7 +167,9 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
         http = await stack.enter_async_context(http_client())
         found = partial(_passages, library)
         translator = partial(_translator, settings, stack, {})
-        dynamic = Dynamic(store=store, embedder=embedder, http=http, model=model, search=found, translator=translator)
+        dynamic = Dynamic(
+            store=store, embedder=embedder, encoder=reader.encoder, http=http, model=model, search=found, translator=translator
+        )
         tuned = await _tuned_models(settings, store, served, model, local, stack)
         phrasing = Phrasing(model, tuned=tuned)
         desk = Desk(briefings=briefings, reader=reader, library=library, dynamic=dynamic, phrasing=phrasing, tenants=served)

@@ -177,6 +177,7 @@ async def counter(
     folder: Path,
     models: Mapping[str, LanguageModel | None],
     *,
+    encoder: Embedder | None = None,
     propose: str = "model",
     names: Sequence[str] = (),
     openapi: str = OPENAPI,
@@ -191,7 +192,7 @@ async def counter(
         api = await stack.enter_async_context(library(state))
         http = await stack.enter_async_context(http_client())
         source = ToolSource(openapi="openapi.yaml", server=api.url, bind={"member_id": "customer.id"})
-        knowledge, reader = Knowledge(store, embedder), Reader(embedder)
+        knowledge, reader = Knowledge(store, embedder), Reader(embedder, encoder=encoder)
         offices: dict[str, FrontOffice] = {}
         dynamics: dict[str, Dynamic] = {}
         for name, model in models.items():
@@ -205,7 +206,7 @@ async def counter(
                 models={"strategy": name.partition("-")[0], "propose": propose},
             )
             await knowledge.sync(served)
-            dynamics[name] = Dynamic(store=store, embedder=embedder, http=http, clock=lambda: NOW, model=model)
+            dynamics[name] = Dynamic(store=store, embedder=embedder, encoder=encoder, http=http, clock=lambda: NOW, model=model)
             desk = Desk(
                 briefings=Briefings(store=store, embedder=embedder, reader=reader, catalogs={tenant: load_catalog(served)}),
                 reader=reader,

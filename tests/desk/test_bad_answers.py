@@ -20,9 +20,9 @@ HOW_FULL = "How many people are at the Harbour branch right now?"
 
 
 @pytest.fixture(scope="module")
-async def made(store: Store, models_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Counter]:
+async def made(store: Store, models_cache: Path, encoder: MiniLM, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Counter]:
     embedder = MiniLM(registry.pull("all-minilm-l6-v2", models_cache), threads=1)
-    async with counter(store, embedder, tmp_path_factory.mktemp("bad"), {"inline": None}, propose="desk") as ready:
+    async with counter(store, embedder, tmp_path_factory.mktemp("bad"), {"inline": None}, encoder=encoder, propose="desk") as ready:
         yield ready
     embedder.close()
 

@@ -93,7 +93,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(store: Store, models_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(store: Store, models_cache: Path, encoder: MiniLM, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     folder = tmp_path_factory.mktemp("library")
     (folder / "openapi.yaml").write_text(OPENAPI, encoding="utf-8")
     (folder / "faq.yaml").write_text(FAQ, encoding="utf-8")
@@ -107,12 +107,12 @@ async def world(store: Store, models_cache: Path, tmp_path_factory: pytest.TempP
         await knowledge.sync(served)
         keys = store.for_tenant(tenant).keys
         await keys.create(Role.SERVER, "test")
-        reader, clock = Reader(embedder), Clock()
+        reader, clock = Reader(embedder, encoder=encoder), Clock()
         desk = Desk(
             briefings=Briefings(store=store, embedder=embedder, reader=reader, catalogs={tenant: load_catalog(served)}),
             reader=reader,
             library=knowledge,
-            dynamic=Dynamic(store=store, embedder=embedder, http=http, clock=clock),
+            dynamic=Dynamic(store=store, embedder=embedder, encoder=encoder, http=http, clock=clock),
             phrasing=Phrasing(None),
             tenants={tenant: served},
         )

@@ -37,10 +37,10 @@ def speakers() -> dict[str, Speaker]:
 
 @pytest.fixture(scope="module")
 async def library_counter(
-    store: Store, models_cache: Path, tmp_path_factory: pytest.TempPathFactory, speakers: dict[str, Speaker]
+    store: Store, models_cache: Path, encoder: MiniLM, tmp_path_factory: pytest.TempPathFactory, speakers: dict[str, Speaker]
 ) -> AsyncIterator[Counter]:
     embedder = MiniLM(registry.pull("all-minilm-l6-v2", models_cache), threads=1)
-    async with counter(store, embedder, tmp_path_factory.mktemp("counter"), speakers) as made:
+    async with counter(store, embedder, tmp_path_factory.mktemp("counter"), speakers, encoder=encoder) as made:
         yield made
     embedder.close()
 

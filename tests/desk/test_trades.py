@@ -66,14 +66,14 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-async def shops(store: Store, models_cache: Path) -> AsyncIterator[dict[str, Shop]]:
+async def shops(store: Store, models_cache: Path, encoder: MiniLM) -> AsyncIterator[dict[str, Shop]]:
     embedder = MiniLM(registry.pull("all-minilm-l6-v2", models_cache), threads=1)
     async with AsyncExitStack() as stack:
-        yield {name: await _opened(name, store, embedder, stack) for name in TRADES}
+        yield {name: await _opened(name, store, embedder, encoder, stack) for name in TRADES}
     embedder.close()
 
 
-async def _opened(name: str, store: Store, embedder: MiniLM, stack: AsyncExitStack) -> Shop:
+async def _opened(name: str, store: Store, embedder: MiniLM, encoder: MiniLM, stack: AsyncExitStack) -> Shop:
     kind, company, bound = TRADES[name]
     api = kind()
     url = await stack.enter_async_context(served(api))
@@ -91,12 +91,12 @@ async def _opened(name: str, store: Store, embedder: MiniLM, stack: AsyncExitSta
     await knowledge.sync(place)
     keys = store.for_tenant(tenant).keys
     await keys.create(Role.SERVER, "test")
-    reader = Reader(embedder)
+    reader = Reader(embedder, encoder=encoder)
     desk = Desk(
         briefings=Briefings(store=store, embedder=embedder, reader=reader, catalogs={tenant: load_catalog(place)}),
         reader=reader,
         library=knowledge,
-        dynamic=Dynamic(store=store, embedder=embedder, http=http, clock=lambda: NOW),
+        dynamic=Dynamic(store=store, embedder=embedder, encoder=encoder, http=http, clock=lambda: NOW),
         phrasing=Phrasing(None),
         tenants={tenant: place},
     )

@@ -49,6 +49,7 @@ FOLDERS = {
     "rehearsal/presets": "casts, scenarios, prompts and sentences that ship with the program",
     "server/static": "the chat page and the widget, without dependencies",
     "tools/prompts": "how a model that proposes calls is told to write them",
+    "tools/selection_set": "invented businesses with operations and messages: from what the encoder learns which operation is meant",
     "store/migrations": "the schema, one numbered file per step",
     "store/queries": "every statement that touches tenant data, by name",
 }
@@ -59,7 +60,7 @@ FILES = {
     "tools/selection_head.npz": "whether a message sounds like one about live data; remade by `python -m bench.tools_selection --write`",
     "analytics/sentiment_set.yaml": "utterances as support conversations have them, by how they sound",
     "analytics/words.yaml": "what customers and agents say in so many words: solved, a promise, an apology",
-    "desk/reading_encoder.safetensors": "the trained encoder that reads a question and a candidate together",
+    "desk/reading_encoder.safetensors": "how customers put things: what the encoder learnt from the reading set and the selection set",
     "desk/everyday.txt": "everyday English words that stand for one thing, a group a line",
     "desk/reading_model.json": "the trained reader's weights, as numbers",
     "knowledge/orders.txt": "words that orders to an assistant are made of",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
 from bench.tools_selection import businesses, operations
 
-from frontdesk.models import registry
 from frontdesk.models.embedder import MiniLM
 from frontdesk.models.scripted import HashEmbedder
 from frontdesk.tools.catalog import Catalog
@@ -20,20 +17,13 @@ TODAY = date(2027, 3, 17)
 BUSINESSES: dict[str, Any] = businesses()
 
 
-@pytest.fixture(scope="module")
-def minilm(models_cache: Path) -> Iterator[MiniLM]:
-    embedder = MiniLM(registry.pull("all-minilm-l6-v2", models_cache))
-    yield embedder
-    embedder.close()
-
-
 @pytest.mark.parametrize("business", list(BUSINESSES))
-async def test_most_messages_find_their_operation_and_most_others_none(minilm: MiniLM, business: str) -> None:
+async def test_most_messages_find_their_operation_and_most_others_none(encoder: MiniLM, business: str) -> None:
     data = BUSINESSES[business]
-    selector = Selector(operations(data["operations"]), minilm)
+    selector = Selector(operations(data["operations"]), encoder)
     first = declined = 0
     asked = [(q, None if name == "~" else name) for name, questions in data["questions"].items() for q in questions]
-    vectors = await minilm.embed([question for question, _ in asked])
+    vectors = await encoder.embed([question for question, _ in asked])
     for (question, name), vector in zip(asked, vectors, strict=True):
         ranked = await selector.rank(question, today=TODAY, vector=vector)
         first += ranked[0].operation.name == name

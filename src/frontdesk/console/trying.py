@@ -167,7 +167,7 @@ async def trying(office: Office, tenant: Tenant, changes: Sequence[Change]) -> A
                 briefings=cast("Briefings", _Quiet(office.briefings)),
                 reader=office.reader,
                 library=cast("Library", library),
-                dynamic=Dynamic(store=office.store, embedder=office.embedder, http=http),
+                dynamic=Dynamic(store=office.store, embedder=office.embedder, encoder=office.reader.encoder, http=http),
                 phrasing=Phrasing(None),
                 tenants=dict(office.tenants),
             )

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -119,7 +120,8 @@ def failed(turn: Matter, operation: Operation, outcome: ToolOutcome) -> Attempt:
         said = turn.say("act_unsure")
     else:
         said = turn.say("trouble")
-    return turn.end(said, Route.DYNAMIC, confidence=0.5)
+    missed = outcome.failure in (Failure.NOT_FOUND, Failure.INVALID) and not operation.writes and not operation.needs_customer
+    return replace(turn.end(said, Route.DYNAMIC, confidence=0.5), missed=missed)
 
 
 async def answer(turn: Matter, operation: Operation, data: Any, call: ToolCall, words: str) -> Attempt:

@@ -232,26 +232,38 @@ class Desk:
                 proposal = None  # one answer of an operation is enough where the documents answer the other question
             if proposal is not None and proposal.score >= _bar(read, proposal, self._reader.answerable):
                 attempt = await self._dynamic.carry_out(briefing, caller, conversation, proposal, message)
+                async for event in self._instead(briefing, lookup, part, intent, attempt, read):
+                    yield event
                 if not (asked and attempt.asks):  # one open question at a time
                     asked = asked or attempt.asks
                     told.add(proposal.operation.name)
                     for event in attempt.events:
                         yield event
-                    answers.append(Answer(part=part, draft=attempt.draft))
+                    answers += self._better(read, Answer(part=part, draft=attempt.draft), attempt)
                     if proposal.rest and not attempt.asks and part not in beside:
                         beside.append(replace(part, text=proposal.rest, readings=(proposal.rest, f"{proposal.focus} {proposal.rest}")))
                         waiting.insert(0, beside[-1])
                     continue
             held: list[Answer] = []
             if not self._answers(read):
-                async for event in self._look_among_own(briefing, caller, conversation, part, intent, held):
+                last = proposal if not repeated and not any(a.draft for a in (*read, *answers)) else None
+                async for event in self._otherwise(briefing, caller, conversation, part, intent, last, message, held, asked=asked):
+                    asked = asked or isinstance(event, SlotRequested)
                     yield event
-            last = proposal if not repeated and not any(a.draft for a in (*held, *read, *answers)) else None
-            async for event in self._try_last(briefing, caller, conversation, part, last, message, held, asked=asked):
-                asked = asked or isinstance(event, SlotRequested)
-                yield event
             answered = held or [_or_whole(found, whole) for found in read]
             answers += [a for a in answered if a.draft is not None or part not in beside]
+
+    async def _instead(
+        self, briefing: Briefing, lookup: Lookup, part: Part, intent: Intent, attempt: Attempt, read: list[Answer]
+    ) -> AsyncGenerator[Event]:
+        """Reads the sources too, where a look-up knew nothing of what the customer named."""
+        if attempt.missed and not read:
+            async for event in self._look_up(briefing, lookup, part, intent, read):
+                yield event
+
+    def _better(self, read: list[Answer], live: Answer, attempt: Attempt) -> list[Answer]:
+        """What the sources answer surely, where a look-up missed; else what came of the look-up."""
+        return read if attempt.missed and self._answers(read) else [live]
 
     async def _look_up_whole(
         self, briefing: Briefing, lookup: Lookup, message: str, parts: Sequence[Part], intent: Intent, answers: list[Answer]
@@ -260,6 +272,26 @@ class Desk:
         lookup.begin(briefing, *([message] if len(parts) > 1 else []), *(p.readings[0] for p in parts))
         if len(parts) > 1:
             async for event in self._look_up(briefing, lookup, Part(text=message, readings=(message,)), intent, answers):
+                yield event
+
+    async def _otherwise(
+        self,
+        briefing: Briefing,
+        caller: Caller,
+        conversation: Conversation,
+        part: Part,
+        intent: Intent,
+        last: Proposal | None,
+        message: str,
+        held: list[Answer],
+        *,
+        asked: bool,
+    ) -> AsyncGenerator[Event]:
+        """What is left where no source answers surely: the customer's own records, then a look-up that is better than nothing."""
+        async for event in self._look_among_own(briefing, caller, conversation, part, intent, held):
+            yield event
+        if not held:
+            async for event in self._try_last(briefing, caller, conversation, part, last, message, held, asked=asked):
                 yield event
 
     async def _look_among_own(

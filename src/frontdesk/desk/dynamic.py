@@ -63,13 +63,15 @@ class Dynamic:
         *,
         store: Store,
         embedder: Embedder,
+        encoder: Embedder | None = None,
         http: httpx.AsyncClient,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         model: LanguageModel | None = None,
         search: Search | None = None,
         translator: Callable[[Tenant], LanguageModel | None] = lambda _: None,
     ) -> None:
-        """`search`: a tenant's knowledge, for models that propose; `translator`: a tenant's model for translating, where there is one."""
+        """`encoder`: what compares a message with the operations, `embedder` where there is none; `search`: a tenant's knowledge, for models that propose; `translator`: a tenant's model for translating, where there is one."""
+        self._encoder = encoder or embedder
         self._tools = Tools(store=store, embedder=embedder, http=http, clock=clock)
         self._model = model
         self._search = search
@@ -232,7 +234,7 @@ class Dynamic:
             known = Box(
                 catalog=catalog,
                 briefed=briefing.catalog,
-                selector=Selector(briefing.catalog.usable, self._tools.embedder),
+                selector=Selector(briefing.catalog.usable, self._encoder),
                 caller=ToolCaller(catalog, http=self._tools.http, rendering=rendering),
                 rendering=rendering,
                 writer=self._writer(briefing.tenant),

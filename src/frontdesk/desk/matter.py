@@ -70,6 +70,8 @@ class Attempt:
     """What the call returned, as the platform rendered it; empty when nothing was called, or in vain."""
     lost: bool = False
     """The message gave nothing of what was asked for: it may be about something else."""
+    missed: bool = False
+    """A look-up knew nothing of what the customer named: it may not have been meant."""
 
     @property
     def asks(self) -> bool:

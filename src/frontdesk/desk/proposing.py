@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -126,7 +126,7 @@ async def proposed(turn: Matter, part: Part) -> Proposal | None:
     fresh = await _fresh(turn, text, part, turn.conversation)
     if again is None:
         return fresh
-    if fresh is None or again.score >= fresh.score + SLIGHT or again.operation.name == fresh.operation.name:
+    if fresh is None or again.score >= min(1.0, fresh.score + SLIGHT) or again.operation.name == fresh.operation.name:
         return again
     return fresh
 
@@ -308,7 +308,8 @@ async def _again(turn: Matter, text: str) -> Proposal | None:
     known = dict(call.arguments)
     again = Proposal(operation=operation, score=0.0, text=question, known=known, repeats=True, pointing=text)
     if changed and (leaning or len(content_words(text)) <= 3 or correction(text) is not None):
-        return replace(again, score=0.9, known={**known, **changed})
+        bare = not content_words(_without(text, changed.values()))
+        return replace(again, score=1.0 if bare else 0.9, known={**known, **changed})
     if _REPEAT.search(said) and not changed and len(content_words(text)) <= 10 and not _MAY.search(said):
         return replace(again, score=0.85)
     if leaning and pick_record(records_of(call.result), text, turn.today) is not None:
@@ -319,6 +320,13 @@ async def _again(turn: Matter, text: str) -> Proposal | None:
     if leaning and _names_a_field(text, operation, call, turn.box.rendering):
         return replace(again, score=0.7, text=text)
     return None
+
+
+def _without(text: str, values: Iterable[Any]) -> str:
+    """A text without these values, where it gives them as they are."""
+    for value in values:
+        text = re.sub(re.escape(str(value)), " ", text, flags=re.IGNORECASE)
+    return text
 
 
 def _from_earlier(turn: Matter, operation: Operation, text: str) -> dict[str, Any]:

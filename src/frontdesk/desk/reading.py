@@ -79,6 +79,11 @@ class Reader:
         return self._encoder.name
 
     @property
+    def encoder(self) -> Embedder:
+        """What compares customers' words with what is written."""
+        return self._encoder
+
+    @property
     def embedder(self) -> Embedder:
         """What makes the vectors."""
         return self._embedder

@@ -146,17 +146,17 @@ class Selector:
 
 
 RANK: Mapping[str, float] = {
-    "nearest": 1.273, "middle": 1.194, "lead": 1.731, "words": 1.25, "word_lead": 1.529, "values": 1.419, "codes": 0.646,
-    "personal": 0.902, "order_write": 0.541, "order_read": -0.541, "wonder_write": -0.23, "wonder_read": 0.23, "ask_write": -0.836,
-    "own_verb": 1.058, "other_verb": -0.041,
+    "nearest": 1.918, "middle": 1.918, "lead": 2.579, "words": 0.931, "word_lead": 1.158, "values": 1.481, "codes": 0.867, "personal":
+    0.663, "order_write": 0.426, "order_read": -0.426, "wonder_write": -0.151, "wonder_read": 0.151, "ask_write": -0.32, "own_verb": 0.575,
+    "other_verb": -0.038,
 }  # fmt: skip
 """Which operation, given that it is one. Fitted by `python -m bench.tools_selection`."""
 ABOUT: Mapping[str, float] = {
-    "bias": -3.415, "nearest": 2.875, "middle": 3.008, "lead": -0.069, "words": 0.383, "word_lead": 1.117, "values": 1.2, "codes": 1.935,
-    "defines": -0.966, "live": 0.365, "mine": 0.168, "short": -0.832, "personal": 0.578, "order_write": 0.935, "order_read": -1.583,
-    "wonder_write": -1.624, "wonder_read": -0.662, "ask_write": 0.342, "own_verb": 0.56, "other_verb": -0.476, "gap": -0.066,
-    "explained": 0.887, "left": -2.891, "open": -1.044, "rule": -1.635, "long": 1.182, "owned": 0.011, "acts": -0.347,
-    "owned_unsaid": -0.567, "standing": 0.44,
+    "bias": -6.383, "nearest": 4.706, "middle": 3.991, "lead": 0.101, "words": 0.6, "word_lead": 0.686, "values": 1.41, "codes": 1.285,
+    "defines": -1.283, "live": -0.131, "mine": 0.081, "short": -0.676, "personal": 0.357, "order_write": -0.255, "order_read": -1.159,
+    "wonder_write": -0.95, "wonder_read": -0.437, "ask_write": 0.116, "own_verb": -0.006, "other_verb": -0.233, "gap": -0.187, "explained":
+    1.029, "left": -0.215, "open": 0.299, "rule": -1.005, "long": 2.847, "owned": 0.531, "acts": -1.089, "owned_unsaid": 0.174, "standing":
+    0.358,
 }  # fmt: skip
 """Whether a message is about its best operation at all. Fitted by the same."""
 

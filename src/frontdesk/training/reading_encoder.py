@@ -1,18 +1,18 @@
-"""Teaches the sentence encoder how customers put things, as a small adapter for reading (`desk/reading_encoder.safetensors`).
+"""Teaches the sentence encoder how customers put things, as a small adapter (`desk/reading_encoder.safetensors`).
 
-    python -m frontdesk.training.reading_encoder --hold 0/2 --out a.safetensors
-    python -m frontdesk.training.reading_encoder --hold 1/2 --out b.safetensors
-    python -m frontdesk.training.reading_encoder --average a.safetensors b.safetensors
+    python -m frontdesk.training.reading_encoder --out a.safetensors
+    python -m frontdesk.training.reading_encoder --average a.safetensors
 
 The base encoder is trained on pairs that say the same thing in like words; a customer's "telly" and a rule's "television set" are far apart
 in it. Contrastive learning on invented companies (`desk/reading_set`) brings question and proof together: for each question one right
 unit against units that the base encoder finds most alike, and against those of the other questions of a batch, which are of few companies
-on purpose: a company's own other rules are what a reader confuses. Only low-rank updates of the upper layers are learnt (LoRA, Hu et al.
-2021), so what is shipped is small, the base stays as it is, and the lower layers are computed once for each text.
+on purpose: a company's own other rules are what a reader confuses. Every fourth step brings messages and the operations that they are about
+together (`tools/selection_set`), against the other operations of the same business and none. Only low-rank updates of the upper layers are
+learnt (LoRA, Hu et al. 2021), so what is shipped is small, the base stays as it is, and the lower layers are computed once for each text.
 
-Two encoders, each taught on half of the companies, are averaged (Wortsman et al. 2022, "Model soups"), and each of them can say how it reads
-the companies that it has not seen, which is what `desk.train_reading` learns from. Every seventh company is kept from both, for an honest
-figure of the mean. `docs/adr/0002-reading-model.md` says which of all that is in service, and what it was measured against.
+A share of the update is shipped. The companies in `HELD` and the businesses in `tests/tools` are in no training: the weights of
+`desk.train_reading` and `bench.tools_selection` are learnt on those. `docs/adr/0002-reading-model.md` says what is in service, and what it was
+measured against.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,10 +37,12 @@ from torch.nn import functional
 from transformers import BertModel, PreTrainedTokenizerFast
 
 from frontdesk.desk.reading import FEATURES, Reader, ReadingModel, face
-from frontdesk.desk.train_reading import Example, examples, held_of
+from frontdesk.desk.train_reading import FOLDER, Example, examples, held_of
 from frontdesk.models import registry
 from frontdesk.models.embedder import MiniLM
 from frontdesk.settings import load
+from frontdesk.tools.businesses import businesses, operations
+from frontdesk.tools.selection import lines_of
 
 SHARE = 0.7
 """Of the update that was learnt, so much is shipped: chosen on companies that no encoder had seen (`docs/adr/0002-reading-model.md`)."""
@@ -58,8 +62,14 @@ TOKENS = 80
 GROUP = 24
 """Texts encoded together."""
 TEMPERATURE = 25.0
-APART = 2, 7
-"""Of each seven companies in the order of their names, the third is in no training."""
+HELD = "held.txt"
+"""File of the reading set that names the companies which are in no training of an encoder."""
+SELECTING = 4
+"""Every so many steps one is about operations."""
+MESSAGES, LINES = 20, 4
+"""Messages of such a step, and lines of each operation beside its summary."""
+NONE = 8.0
+"""Score of "about no operation" at the start; it is learnt."""
 
 
 class LowRank(nn.Module):
@@ -135,28 +145,63 @@ def _through(layers: nn.ModuleList, states: torch.Tensor, mask: torch.Tensor) ->
     return states
 
 
-def train(encoder: Encoder, rows: Sequence[Example], held: Sequence[Example], *, epochs: int, seed: int = 7) -> None:
-    """Contrastive learning over the rows; an epoch is as many questions as there are rows, drawn by company."""
+def train(encoder: Encoder, rows: Sequence[Example], held: Sequence[Example], asked: Sequence[Asked], *, steps: int, seed: int = 7) -> None:
+    """Contrastive learning over the rows, drawn by company, and over what businesses are `asked`."""
     rng = random.Random(seed)  # noqa: S311 - an order of examples, nothing secret
-    learnt = [p for p in encoder.parameters() if p.requires_grad]
+    none = nn.Parameter(torch.tensor(NONE))
+    learnt = [*(p for p in encoder.parameters() if p.requires_grad), none]
     optimiser = torch.optim.AdamW(learnt, lr=RATE, weight_decay=0.01)
-    each = len(rows) // (COMPANIES * EACH)
-    losses: list[float] = []
+    losses: dict[str, list[float]] = {"reading": [], "operations": []}
     begun = time.monotonic()
-    for done, batch in enumerate(_batches(rows, rng, epochs * each)):
+    batches = _batches(rows, rng, steps)
+    for done in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = RATE * min(1.0, (done + 1) / 20) * max(0.02, 1 - done / (epochs * each))
-        loss = _loss(encoder, batch, rng)
+            group["lr"] = RATE * min(1.0, (done + 1) / 20) * max(0.02, 1 - done / steps)
+        about = bool(asked) and done % SELECTING == SELECTING - 1
+        loss = _chosen(encoder, rng.choice(asked), none, rng) if about else _loss(encoder, next(batches), rng)
         loss.backward()
         nn.utils.clip_grad_norm_(learnt, 1.0)
         optimiser.step()
         optimiser.zero_grad()
-        losses.append(loss.item())
-        if (done + 1) % max(1, each // 4) == 0:
-            sys.stderr.write(f"step {done + 1}/{epochs * each}: loss {np.mean(losses):.3f}, {time.monotonic() - begun:.0f} s\n")
-            losses.clear()
+        losses["operations" if about else "reading"].append(loss.item())
+        if (done + 1) % max(1, steps // 12) == 0:
+            shown = ", ".join(f"{name} {np.mean(some):.3f}" for name, some in losses.items() if some)
+            sys.stderr.write(f"step {done + 1}/{steps}: loss {shown}, {time.monotonic() - begun:.0f} s\n")
+            losses = {name: [] for name in losses}
     if held:
         sys.stderr.write(f"right unit first in companies held out: {told_apart(encoder, held):.3f} of {len(held)}\n")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A business: the lines that describe each of its operations, and its messages with the operation's place, None for none of them."""
+
+    operations: tuple[tuple[str, ...], ...]
+    messages: tuple[tuple[str, int | None], ...]
+
+    @classmethod
+    def of(cls, business: Mapping[str, Any]) -> Asked:
+        """From an entry of `tools.selection_set`."""
+        made = operations(business["operations"])
+        places: dict[str | None, int | None] = {o.name: i for i, o in enumerate(made)}
+        messages = tuple((text, places.get(name)) for name, texts in business["questions"].items() for text in texts)
+        return cls(operations=tuple(tuple(lines_of(o)) for o in made), messages=messages)
+
+
+def _chosen(encoder: Encoder, business: Asked, none: torch.Tensor, rng: random.Random) -> torch.Tensor:
+    """How badly some messages find their operation, by the line of it that is most alike, or none."""
+    some = rng.sample(business.messages, min(MESSAGES, len(business.messages)))
+    lines: list[str] = []
+    owners: list[int] = []
+    for place, own in enumerate(business.operations):
+        drawn = list(dict.fromkeys([own[0], *rng.sample(own, min(LINES, len(own)))]))
+        lines += drawn
+        owners += [place] * len(drawn)
+    alike = TEMPERATURE * encoder([text for text, _ in some]) @ encoder(lines).T
+    of = torch.tensor(owners)
+    scores = [alike[:, of == place].max(1).values for place in range(len(business.operations))]
+    rows = torch.stack([*scores, none.expand(len(some))], 1)
+    return functional.cross_entropy(rows, torch.tensor([len(scores) if place is None else place for _, place in some]))
 
 
 def _batches(rows: Sequence[Example], rng: random.Random, count: int) -> Iterator[list[Example]]:
@@ -215,10 +260,9 @@ def average(files: Sequence[Path], target: Path, *, share: float = 1.0) -> None:
 async def main(arguments: Sequence[str] | None = None) -> int:
     """Trains and writes the adapter, or averages some."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hold", default="", help="k/n: hold out the k-th of n parts of the companies")
     parser.add_argument("--average", type=Path, nargs="+", default=[], help="adapters whose mean is written")
     parser.add_argument("--share", type=float, default=SHARE, help="with --average: how much of the mean update is kept")
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=1300)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--out", type=Path, default=TARGET)
     options = parser.parse_args(arguments)
@@ -231,19 +275,13 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     folder = registry.pull(BASE, settings.cache)
     blank = ReadingModel(mean=np.zeros(len(FEATURES)), scale=np.ones(len(FEATURES)), layers=())
     rows = [r for r in await examples(Reader(MiniLM(folder, threads=1), blank)) if r.right.any()]
-    held = held_out(sorted({r.company for r in rows}), options.hold)
+    held = frozenset((FOLDER / HELD).read_text(encoding="utf-8").split())
     encoder = Encoder(folder)
-    train(encoder, [r for r in rows if r.company not in held], [r for r in rows if r.company in held], epochs=options.epochs)
+    asked = [Asked.of(business) for business in businesses().values()]
+    apart = [r for r in rows if r.company in held]
+    train(encoder, [r for r in rows if r.company not in held], apart, asked, steps=options.steps)
     save_file(encoder.adapter(), options.out, metadata={"base": BASE, "held": ",".join(sorted(held))})
     return 0
-
-
-def held_out(companies: Sequence[str], hold: str) -> set[str]:
-    """The companies kept from all training, and, for "k/n", part k of n of the others."""
-    apart = companies[APART[0] :: APART[1]]
-    rest = [c for c in companies if c not in apart]
-    part, parts = (int(x) for x in hold.split("/")) if hold else (0, 0)
-    return {*apart, *(rest[part::parts] if hold else ())}
 
 
 if __name__ == "__main__":
