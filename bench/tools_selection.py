@@ -24,6 +24,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from frontdesk import settings
+from frontdesk.desk.intent import support_set
 from frontdesk.models import registry
 from frontdesk.models.embedder import MiniLM
 from frontdesk.models.protocols import Vectors
@@ -64,9 +65,12 @@ Rows = dict[str, list[Row]]
 
 STRANGERS = 20
 """Questions of other businesses that each business is asked as well: live, but nothing that it knows about."""
+BESIDE = 15
+"""What each business is asked beside those: so many questions that the documents of other companies answer, and as much that is no company's
+matter."""
 UNLIKE = 0.55
 """A question is strange to a business when no operation there is more like its own operation than this (cosine of the mean lines)."""
-STRANGE = 1.0
+STRANGE = 0.5
 """Weight of such a question beside one of the business's own."""
 CAUTION = 0.6
 """Taken from the log-odds of every message: to ask somebody to sign in for what was a question about the rules costs more than to miss a
@@ -89,7 +93,7 @@ async def ranked(embedder: MiniLM, *, stories: bool = False) -> tuple[Rows, Rows
 
 
 async def strangers(rows: Rows, selectors: Mapping[str, Selector], embedder: MiniLM) -> Rows:
-    """For each business questions about live data of businesses unlike it."""
+    """For each business questions about live data of businesses unlike it, of companies' documents, and of nobody's matter."""
     meant: dict[tuple[str, str], Vectors] = {}
     for business, data in businesses().items():
         for operation in operations(data["operations"]):
@@ -97,13 +101,16 @@ async def strangers(rows: Rows, selectors: Mapping[str, Selector], embedder: Min
             meant[business, operation.name] = mean / np.linalg.norm(mean)
     every = [(business, row) for business, some in rows.items() for row in some if row.name]
     draw, out = random.Random(5), {}
+    others = [q["q"] for file in sorted(READING.glob("*.yaml")) for q in yaml.safe_load(file.read_text(encoding="utf-8"))["questions"]]
+    nobodys = [u.text for u in support_set() if u.route in ("refuse", "smalltalk") and u.text.isascii()]
     for business, selector in selectors.items():
         own = np.array([vector for (whose, _), vector in meant.items() if whose == business])
         far = [row for whose, row in every if whose != business and float((own @ meant[whose, str(row.name)]).max()) < UNLIKE]
         draw.shuffle(far)
-        out[business] = [
-            Row(r.question, None, await selector.rank(r.question, today=TODAY, vector=r.vector), r.vector) for r in far[:STRANGERS]
-        ]
+        asked = [(r.question, r.vector) for r in far[:STRANGERS]]
+        some = [*draw.sample(others, BESIDE), *draw.sample(nobodys, BESIDE)]
+        asked += zip(some, await embedder.embed(some), strict=True)
+        out[business] = [Row(q, None, await selector.rank(q, today=TODAY, vector=v), v) for q, v in asked]
     return out
 
 
@@ -245,7 +252,10 @@ def main() -> None:
     print("RANK", {n: round(float(w), 3) for n, w in zip(rank, weights, strict=True)})
     print(
         "ABOUT",
-        {"bias": round(float(judge.intercept_[0]) - CAUTION, 3), **{n: round(float(w), 3) for n, w in zip(about, judge.coef_[0], strict=True)}},
+        {
+            "bias": round(float(judge.intercept_[0]) - CAUTION, 3),
+            **{n: round(float(w), 3) for n, w in zip(about, judge.coef_[0], strict=True)},
+        },
     )
 
 

@@ -51,8 +51,9 @@ def conversations() -> dict[str, dict[str, Any]]:
 
 
 PLAYED = conversations()
-OPEN = frozenset(["vets-appointments"])
-"""Not right yet: the choice of operation is too unsure of these. Whoever mends one has to take it out here."""
+OPEN = frozenset(["vets-appointments", "vets-two-own", "vets-waiting-asks", "marina-unanswerable"])
+"""Not right yet: the choice of operation is too unsure of the first two, the reader too sure of a wrong sentence in the others. Whoever mends
+one has to take it out here."""
 
 
 @dataclass(kw_only=True)

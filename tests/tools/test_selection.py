@@ -6,7 +6,8 @@ from datetime import date
 from typing import Any
 
 import pytest
-from bench.tools_selection import businesses, operations
+import yaml
+from bench.tools_selection import CALLS, businesses, operations
 
 from frontdesk.models.embedder import MiniLM
 from frontdesk.models.scripted import HashEmbedder
@@ -15,6 +16,8 @@ from frontdesk.tools.selection import Mood, Selector, lines_of, mood_of
 
 TODAY = date(2027, 3, 17)
 BUSINESSES: dict[str, Any] = businesses()
+HARD = yaml.safe_load(CALLS.read_text(encoding="utf-8"))
+"""Asked as customers put it, with hardly a word of the operations' own."""
 
 
 @pytest.mark.parametrize("business", list(BUSINESSES))
@@ -29,7 +32,7 @@ async def test_most_messages_find_their_operation_and_most_others_none(encoder: 
         first += ranked[0].operation.name == name
         declined += name is None and not ranked[0].chosen
     others = sum(1 for _, name in asked if name is None)
-    assert first >= 0.7 * (len(asked) - others)
+    assert first >= (0.5 if business in HARD else 0.7) * (len(asked) - others)
     assert declined >= 0.75 * others  # one business has few of either; `bench.tools_selection` has the figures over all
 
 

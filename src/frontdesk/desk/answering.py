@@ -23,6 +23,7 @@ from frontdesk.domain.events import SlotRequested
 from frontdesk.tools.consent import Consent, consent, gives_up
 from frontdesk.tools.operation import Argument, Operation
 from frontdesk.tools.slots import kind_of
+from frontdesk.tools.understanding import about_then
 
 OWN_MATTER = 2
 """Words with a meaning from which a message that holds nothing of what was asked for may be about something else."""
@@ -30,7 +31,8 @@ OWN_MATTER = 2
 
 async def confirmed(turn: Matter, operation: Operation, pending: Pending, message: str) -> Attempt | None:
     """A reply to "shall I?"."""
-    gathered = await gather(operation, message, embedder=None, today=turn.today, known=pending.arguments)
+    then = about_then(message, pending.arguments, turn.today)
+    gathered = await gather(operation, message, embedder=None, today=then, known=pending.arguments)
     changed = {n: v for n, v in gathered.values.items() if pending.arguments.get(n) != v}
     answer = consent(message, stated=pending.question)
     if answer is Consent.YES and not changed:

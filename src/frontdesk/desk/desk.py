@@ -17,12 +17,12 @@ from frontdesk.desk.briefing import Briefing, Briefings
 from frontdesk.desk.draft import Draft, Sentence
 from frontdesk.desk.dynamic import CERTAIN, LIVELY, Attempt, Dynamic, Proposal
 from frontdesk.desk.faq import from_faq
-from frontdesk.desk.handoff import GIVES_UP, WANTS_HUMAN, Category, hand_off
+from frontdesk.desk.handoff import GIVES_UP, PUT_THROUGH, WANTS_HUMAN, Category, hand_off
 from frontdesk.desk.intent import Intent
 from frontdesk.desk.knowledge import from_documents
 from frontdesk.desk.lookup import Lookup
 from frontdesk.desk.phrasing import Phrasing
-from frontdesk.desk.proposing import AT_HAND, wants_translation
+from frontdesk.desk.proposing import AT_HAND, POSSIBLE, wants_translation
 from frontdesk.desk.reading import Evidence, Question, Reader, together
 from frontdesk.desk.understanding import Part, clauses_of, parts_of
 from frontdesk.desk.units import UnitKind
@@ -68,6 +68,12 @@ ANGRY = 0.6
 """Anger from which a reply without a good answer would only add to it: then a human takes over."""
 UNREADY = 0.65
 """How sure a tool must be where it would have to ask first and documents have an answer."""
+OWN_READY = 0.33
+"""How sure a look into the records of a customer who is signed in must be, where documents have an answer too."""
+OWN_EASE = 0.6
+"""So much less (in log-odds) do the documents' chances count against it."""
+STRANGER = 0.8
+"""The same where a guest would have to sign in for it, and where a part of the message is answered already."""
 LINES_OWN, LINES_LEAD = 0.3, 0.1
 """How like its own sources a message must be to be a line's matter, and how much more so than any other line's."""
 RIVALRY = 0.6
@@ -230,7 +236,7 @@ class Desk:
                     yield event
             if repeated and proposal is not None and proposal.score < CERTAIN and self._answers(read):
                 proposal = None  # one answer of an operation is enough where the documents answer the other question
-            if proposal is not None and proposal.score >= _bar(read, proposal, self._reader.answerable):
+            if proposal is not None and proposal.score >= _bar(read, proposal, self._reader.answerable, answered=bool(answers)):
                 attempt = await self._dynamic.carry_out(briefing, caller, conversation, proposal, message)
                 async for event in self._instead(briefing, lookup, part, intent, attempt, read):
                     yield event
@@ -452,18 +458,26 @@ def _or_whole(found: Answer, whole: Sequence[Answer]) -> Answer:
     return replace(whole[0], part=found.part) if surer else found
 
 
-def _bar(read: Sequence[Answer], proposal: Proposal, enough: float) -> float:
-    """How sure a tool must be, the surer the better the documents answer the same question; `enough`: from where on they do so surely."""
+def _bar(read: Sequence[Answer], proposal: Proposal, enough: float, *, answered: bool) -> float:
+    """How sure a tool must be, the surer the better the documents answer the same question; `enough`: from where on they do so surely.
+
+    `answered`: another part of the message has its answer already; then a question back needs better grounds.
+    """
     if not read:
         return 0.0
+    if answered and proposal.unready and proposal.score < STRANGER:
+        return STRANGER
     nearest = read[0].nearest
+    own = proposal.operation.needs_customer
+    at_hand = own and not (proposal.unready or proposal.operation.writes or answered)
     if read[0].draft is None or nearest is None:
-        return LIVELY if proposal.unready or proposal.operation.writes else AT_HAND
+        return POSSIBLE if at_hand else LIVELY if proposal.unready or proposal.operation.writes else AT_HAND
     odds = nearest.probability / max(1e-6, 1 - nearest.probability)
     # Asking for a detail costs less than asking a guest to sign in for what may be a question about the rules.
-    costly = proposal.unready and (proposal.operation.needs_customer or nearest.probability >= enough)
-    least = UNREADY if costly else LIVELY
-    return max(least, 1 / (1 + math.exp(RIVALRY - 0.5 * math.log(max(odds, 1e-6)))))
+    costly = proposal.unready and nearest.probability >= enough
+    least = STRANGER if proposal.unready and own else UNREADY if costly else OWN_READY if at_hand else LIVELY
+    rivalry = RIVALRY + (OWN_EASE if at_hand else 0.0)
+    return max(least, 1 / (1 + math.exp(rivalry - 0.5 * math.log(max(odds, 1e-6)))))
 
 
 async def _carried(briefing: Briefing, attempt: Attempt) -> AsyncGenerator[Event]:
@@ -593,7 +607,8 @@ def _as_said(briefing: Briefing, message: str, intent: Intent) -> Intent:
         return replace(intent, route=Route.REFUSE, name=FORGED, confidence=1.0)
     if briefing.foreign:
         return _abroad(briefing, message, intent)
-    if intent.name in ("refuse/injection", "refuse/emergency") and WANTS_HUMAN.search(message):
+    tries = intent.name in ("refuse/injection", "refuse/emergency")
+    if (tries and WANTS_HUMAN.search(message)) or PUT_THROUGH.search(message):
         return replace(intent, route=Route.HANDOFF, name="handoff/requested", asks_human=True)
     return _greeted(briefing, message, intent)
 

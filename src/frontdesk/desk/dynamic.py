@@ -114,7 +114,9 @@ class Dynamic:
         everyday = await built_in(turn, part)
         if everyday is not None or not briefing.catalog.usable or wants_translation(part.text):
             return everyday
-        return await proposed(turn, part)
+        proposal = await proposed(turn, part)
+        elsewhere = intent.route is Route.REFUSE and intent.confidence >= CERTAIN
+        return None if proposal is not None and elsewhere and proposal.score < SURE and not proposal.repeats else proposal
 
     async def carry_out(self, briefing: Briefing, caller: Caller, conversation: Conversation, proposal: Proposal, message: str) -> Attempt:
         """Goes as far with a proposal as is allowed and known. Raises ModelUnavailable and StoreUnavailable; an API's faults are told."""

@@ -30,6 +30,8 @@ WANTS_HUMAN = re.compile(
     re.IGNORECASE,
 )
 """A wish for a person in so many words: whatever else a message tries, it is granted."""
+PUT_THROUGH = re.compile(r"\b(?:put|patch) me (?:straight )?through to (?!(?:the )?(?:page|site|form|menu|website)\b)", re.IGNORECASE)
+"""The same, whatever the person is called: "put me through to the workshop"."""
 GIVES_UP = 2
 """Unanswered turns in a row after which the desk offers to pass the conversation on; who takes the offer was not helped."""
 

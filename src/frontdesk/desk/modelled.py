@@ -15,6 +15,8 @@ from typing import Any
 from frontdesk.desk.draft import Sentence
 from frontdesk.desk.drafting import MOST_CALLS, Judged, Writer, judge, next_call, note, objection, task_of
 from frontdesk.desk.matter import Attempt, Matter, Proposal
+from frontdesk.desk.proposing import CERTAIN
+from frontdesk.desk.wishes import is_order
 from frontdesk.domain.events import DraftRejected, Event
 from frontdesk.errors import ModelUnavailable, TooBusy
 from frontdesk.tools.inline import Call, head
@@ -60,7 +62,12 @@ async def by_model(turn: Matter, writer: Writer, message: str) -> Found:
     if judged.objection:
         events.append(DraftRejected(sentence=_shortly(call), objection=judged.objection))
     proposal = Proposal(
-        operation=judged.operation, score=PROPOSED, text=message, known=judged.values, writing=writing, events=tuple(events)
+        operation=judged.operation,
+        score=CERTAIN if judged.operation.writes and is_order(message) else PROPOSED,
+        text=message,
+        known=judged.values,
+        writing=writing,
+        events=tuple(events),
     )
     return Found(proposal=proposal)
 

@@ -51,7 +51,7 @@ MOST_DOING = 4
 """So far down the ranks an operation is looked for that does what an order says in its own verb."""
 CLEARLY = 0.2
 """How much less likely a clause must be about live data than the text around it to be another source's matter."""
-CLOSE_RIVAL = 1.0
+CLOSE_RIVAL = 1.5
 """Operations this close in rank are told apart by how likely each is the matter at all."""
 READIER = 0.25
 """So much likelier a public look-up must be that has to ask for details, before the customer's own records are left alone."""
@@ -61,20 +61,20 @@ LATELY = 2
 """Messages of the customer before this one in which a choice that is still open may stand."""
 OPEN = 0.05
 """What a look-up that has to ask for details is behind one that need not."""
-GIVEN, MOSTLY, AHEAD = 2, 0.6, 1.5
+GIVEN, MOSTLY, AHEAD = 2, 0.6, 2.2
 """Details, share of what is needed or said, and lead in rank from which a look-up is meant although its words alone leave it open."""
 ALIKE, EXPLAINED = 0.3, 0.4
 """Likeness to an operation's words, and share of what is said that they explain, below both of which it is hardly meant."""
 MOST_LEFT = 0.3
 """Tens of words that such a question may say beside it."""
-FAR, NEAR, LIKE, WORDED = 1.5, 0.33, 0.5, 0.25
+FAR, NEAR, LIKE, WORDED = 2.2, 0.33, 0.5, 0.25
 """Lead in rank, likeness (with shared words or all that is needed, and without), and share of rare words from which a look-up is tried
 when nothing else answers."""
-OWN_FAR = 0.7
+OWN_FAR = 1.0
 """The lead that is enough for the customer's own records, when they are spoken of."""
 RULELIKE = -1.6
 """How much like a question about rules, and not about how things stand, such a message may be (log-odds)."""
-ALONE = 3.0
+ALONE = 3.5
 """Lead from which such a look-up stands beside what may perhaps be the answer."""
 AT_HAND = 0.35
 """How sure a tool must be where it only has to read and no document has an answer."""
@@ -311,7 +311,7 @@ async def _again(turn: Matter, text: str) -> Proposal | None:
         bare = not content_words(_without(text, changed.values()))
         return replace(again, score=1.0 if bare else 0.9, known={**known, **changed})
     if _REPEAT.search(said) and not changed and len(content_words(text)) <= 10 and not _MAY.search(said):
-        return replace(again, score=0.85)
+        return replace(again, score=0.95)
     if leaning and pick_record(records_of(call.result), text, turn.today) is not None:
         return replace(again, score=LIVELY, text=text)
     rows = records_of(call.result) if call.error is None else []

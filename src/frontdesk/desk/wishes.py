@@ -59,6 +59,8 @@ def wants_done(text: str, choice: Choice) -> bool:
     """Whether a message says that something is wanted done which the operation does by its own verb: "I need A12 moved to Friday"."""
     wanted = _WANTS.match(text.lower().replace("’", "'")) is not None and "?" not in text
     surely = choice.features.get("own_verb", 0.0) > 0 or (choice.operation.confirm and choice.score >= WANTED and choice.margin > 0)
+    if choice.operation.confirm and choice.score >= PLAINLY and choice.margin >= FAR_AHEAD and not asks_somewhere(text):
+        return re.search(r"\bif i\b|\bto know\b", text.lower()) is None  # "10 gig boost please": it is asked before anything is done
     return wanted and surely and not re.search(r"\bif i\b|\bto know\b", text.lower())
 
 
@@ -90,6 +92,8 @@ def agrees_to_nothing(text: str) -> bool:
     return re.match(r"^\W*(?:yes|yeah|yep|yup|sure|i confirm|confirmed?|i agree|agreed|go ahead|do it)\b", text.lower()) is not None
 
 
+PLAINLY, FAR_AHEAD = 0.9, 1.5
+"""Score and lead in rank from which such an act is meant by whoever asks nothing."""
 WANTED = 0.7
 """Score from which an act that is confirmed first is what "I want to ..." means, in other words than its own."""
 LONG_ORDER = 9

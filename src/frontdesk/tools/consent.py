@@ -87,7 +87,8 @@ def consent(text: str, *, stated: str = "") -> Consent:
     if agreed is None or "?" in text or _HEDGES.search(said):
         return Consent.UNCLEAR
     rest = re.sub(rf"(?:(?<=\s)|^)(?:{_YES})(?=\s|$)", " ", said)
-    known = set(_normal(stated).split())
+    known = {re.sub(r"(?<=\d)(?:st|nd|rd|th)$", "", w) for w in _normal(stated).split()}
+    rest = re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", rest)
     unknown = [w for w in rest.split() if w not in _FILLERS and w not in known]
     return Consent.UNCLEAR if unknown else Consent.YES
 

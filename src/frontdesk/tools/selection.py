@@ -152,11 +152,10 @@ RANK: Mapping[str, float] = {
 }  # fmt: skip
 """Which operation, given that it is one. Fitted by `python -m bench.tools_selection`."""
 ABOUT: Mapping[str, float] = {
-    "bias": -6.383, "nearest": 4.706, "middle": 3.991, "lead": 0.101, "words": 0.6, "word_lead": 0.686, "values": 1.41, "codes": 1.285,
-    "defines": -1.283, "live": -0.131, "mine": 0.081, "short": -0.676, "personal": 0.357, "order_write": -0.255, "order_read": -1.159,
-    "wonder_write": -0.95, "wonder_read": -0.437, "ask_write": 0.116, "own_verb": -0.006, "other_verb": -0.233, "gap": -0.187, "explained":
-    1.029, "left": -0.215, "open": 0.299, "rule": -1.005, "long": 2.847, "owned": 0.531, "acts": -1.089, "owned_unsaid": 0.174, "standing":
-    0.358,
+    "bias": -5.033, "nearest": 4.336, "middle": 3.605, "lead": 0.213, "words": 1.023, "word_lead": 0.404, "values": 1.763, "codes": 1.032,
+    "defines": -1.18, "live": 0.429, "mine": 0.289, "short": -1.982, "personal": 0.429, "order_write": -0.209, "order_read": -1.08,
+    "wonder_write": -0.916, "wonder_read": -0.332, "ask_write": 0.088, "own_verb": 0.24, "other_verb": -0.29, "gap": -0.095, "explained":
+    0.485, "open": 0.507, "rule": -0.933, "owned": 0.467, "acts": -1.037, "owned_unsaid": 0.038, "standing": 0.404,
 }  # fmt: skip
 """Whether a message is about its best operation at all. Fitted by the same."""
 
@@ -276,7 +275,6 @@ def _generality(message: str) -> dict[str, float]:
         "mine": float(re.search(r"\b(?:my|mine|have i|do i have|i have|did i|i owe|for me|send me|show me)\b", said) is not None),
         "short": float(len(said.split()) <= 2),
         "rule": float(_RULE.search(said) is not None),
-        "long": min(1.0, math.log(1 + len(said.split())) / 4),
     }
 
 

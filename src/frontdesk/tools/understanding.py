@@ -94,7 +94,7 @@ def corrections(operation: Operation, text: str, *, known: Mapping[str, Any], to
     taken_back = correction(text)
     if taken_back is None:
         return {}
-    today = _about_then(taken_back.rest, known, today)
+    today = about_then(taken_back.rest, known, today)
     denied = _denied(text, known)
     if denied:
         others = {n: v for n, v in known.items() if n not in denied}
@@ -111,7 +111,7 @@ def corrections(operation: Operation, text: str, *, known: Mapping[str, Any], to
 _BARE_DAY = re.compile(r"\bthe \d{1,2}(?:st|nd|rd|th)\b(?! of\b)(?! (?:" + "|".join(m.lower()[:3] for m in MONTHS) + r"))", re.IGNORECASE)
 
 
-def _about_then(text: str, known: Mapping[str, Any], today: date) -> date:
+def about_then(text: str, known: Mapping[str, Any], today: date) -> date:
     """The day from which "no, the 6th" counts: that of the month which the corrected date is in."""
     then = [v for v in known.values() if isinstance(v, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", v)]
     if len(then) != 1 or not _BARE_DAY.search(text):
