@@ -137,6 +137,7 @@ async def answer(turn: Matter, operation: Operation, data: Any, call: ToolCall, 
         draft=Draft(route=Route.DYNAMIC, sentences=(sentence,), confidence=0.9, calls=tuple(turn.calls)),
         events=tuple(turn.events),
         value=told.value or told.text,
+        missed=told.rows == 0 and not operation.writes and not operation.needs_customer,
     )
 
 

@@ -73,7 +73,8 @@ OWN_READY = 0.33
 OWN_EASE = 0.6
 """So much less (in log-odds) do the documents' chances count against it."""
 STRANGER = 0.8
-"""The same where a guest would have to sign in for it, and where a part of the message is answered already."""
+"""The same where a guest would have to sign in for it, and where a part of the message is answered already. A look-up less sure than this
+that found nothing may not have been meant."""
 LINES_OWN, LINES_LEAD = 0.3, 0.1
 """How like its own sources a message must be to be a line's matter, and how much more so than any other line's."""
 RIVALRY = 0.6
@@ -238,6 +239,7 @@ class Desk:
                 proposal = None  # one answer of an operation is enough where the documents answer the other question
             if proposal is not None and proposal.score >= _bar(read, proposal, self._reader.answerable, answered=bool(answers)):
                 attempt = await self._dynamic.carry_out(briefing, caller, conversation, proposal, message)
+                attempt = replace(attempt, missed=attempt.missed and proposal.score < STRANGER)
                 async for event in self._instead(briefing, lookup, part, intent, attempt, read):
                     yield event
                 if not (asked and attempt.asks):  # one open question at a time
@@ -609,7 +611,7 @@ def _as_said(briefing: Briefing, message: str, intent: Intent) -> Intent:
         return _abroad(briefing, message, intent)
     tries = intent.name in ("refuse/injection", "refuse/emergency")
     if (tries and WANTS_HUMAN.search(message)) or PUT_THROUGH.search(message):
-        return replace(intent, route=Route.HANDOFF, name="handoff/requested", asks_human=True)
+        return replace(intent, route=Route.HANDOFF, name="handoff/requested", confidence=max(SURE, intent.confidence), asks_human=True)
     return _greeted(briefing, message, intent)
 
 

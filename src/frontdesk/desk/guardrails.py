@@ -187,6 +187,7 @@ def content_words(text: str) -> tuple[str, ...]:
 
 _ROLE = re.compile(
     r"<\s*/?\s*(?:system|assistant|developer|tool|function|user)\b[^>]*>|<\|[^|>]{1,30}\|>|\[/?INST\]|"
+    r"\[{1,3}\s*(?:system|assistant|developer|admin)(?: \w+)?\s*\]{1,3}|"
     r"^\s*(?:#+\s*)?(?:system|assistant|developer|tool|function)(?: (?:message|prompt|output))?\s*:",
     re.IGNORECASE | re.MULTILINE,
 )

@@ -161,10 +161,16 @@ def foreign_id(message: str, operation: Operation, claims: Mapping[str, Any]) ->
 
 
 def _shape(example: str) -> str:
-    """The form of an identifier with letters and digits: `AB-12` -> two letters, a dash, two digits. Plain numbers have none."""
+    """The form of an identifier with letters and digits: `AB-12` -> AB, a dash, two digits. Plain numbers have none.
+
+    The letters at its beginning say what it is a number of: with others it may be that of an order.
+    """
     if not re.search(r"[A-Za-z]", example) or not re.search(r"\d", example):
         return ""
-    return "".join(r"\d" if c.isdigit() else "[A-Za-z]" if c.isalpha() else re.escape(c) for c in example)
+    prefix = re.match(r"[A-Za-z]{2,}(?=\W?\d)", example)
+    start = len(prefix[0]) if prefix is not None else 0
+    rest = (r"\d" if c.isdigit() else "[A-Za-z]" if c.isalpha() else re.escape(c) for c in example[start:])
+    return example[:start] + "".join(rest)
 
 
 def _is_person(word: str, known: Collection[str], own: Collection[str]) -> bool:

@@ -83,6 +83,10 @@ _OUTRANKS = re.compile(
     r"\b(?:overrides?|supersedes?|takes? (?:precedence|priority) over|outranks?|replaces?)\b"
     r".{0,40}\b(?:all|any|every|your|other|previous|earlier)\b.{0,30}\b(?:instructions?|rules?|guidelines?|prompts?)\b"
 )
+_TO_WHOEVER = re.compile(
+    r"\b(?:to|when(?:ever)?|if)\b.{0,20}\b(?:everybody|everyone|anybody|anyone|somebody|someone|people|customers?|callers?|users?|whoever)\b"
+    r".{0,20}\basks?\b(?! you\b).{0,100}\byou (?:must |should |will |shall |always )?(?:say|tell|answer|reply|respond|state|confirm|claim|promise)\b"
+)
 _THIS_TEXT = re.compile(r"\bthis (?:instruction|note|message|prompt|text|paragraph|document)\b|\byou (?:have|were|are)\b")
 _NEW_ORDERS = re.compile(
     r"\b(?:new|updated|revised|real|actual) (?:system )?(?:instructions?|prompts?|directives?)\b"
@@ -270,6 +274,8 @@ def _becomes(text: str, words: _Words) -> int:
 
 def _asked(text: str, words: _Words) -> int:
     """ "When customers ask about fees, say ...": a condition on customers, then an order to answer."""
+    if _TO_WHOEVER.search(text):
+        return 3
     found = words["asked"].search(text)
     if not found:
         return 0

@@ -210,7 +210,7 @@ _WONDER = re.compile(
 )
 _ORDER = re.compile(
     r"^\W*(?:(?:hi|hello|hey|ok|okay|so|and|then|yes|now)\W+)*(?:please\s+|just\s+|kindly\s+)*"
-    r"(?:(?:can|could|would|will) you (?:please |kindly |just )?|i(?:'d| would) like (?:you )?to |i (?:want|need|wish|have) (?:you )?to |"
+    r"(?:(?:can|could|would|will) (?:you|somebody|someone|anybody|anyone) (?:please |kindly |just |come and |come to )*|i(?:'d| would) like (?:you )?to |i (?:want|need|wish|have) (?:you )?to |"
     r"i wanna |let's |help me (?:to )?|i(?:'d| would) like (?:a|an|another|my|the) |i (?:want|need) (?:a|an|another|more|my|the|some) )?(\w+)"
 )
 _SHOWING = words("show list tell give get check find look see know what which when where how display read send")
@@ -219,13 +219,15 @@ _DOING = words(
     "add create open close make file register subscribe unsubscribe return exchange replace reschedule upgrade downgrade start end set put "
     "turn activate deactivate apply claim confirm request settle lock unlock reset schedule arrange prolong swap modify correct refund "
     "approve rate scrap drop pause push rebook withdraw terminate hire join enrol enroll forward mail sign note postpone shift amend alter "
-    "suspend void enter record log announce notify stick pop bung"
+    "suspend void enter record log announce notify stick pop bung fetch collect redirect"
 )
 _DEEDS: tuple[frozenset[str], ...] = (
     words("cancel scrap withdraw revoke void terminate end quit drop annul call_off get_rid_of take_off opt_out not_come"),
     words(
         "move change shift reschedule postpone delay rebook push modify amend alter adjust update correct edit bring_forward push_back put_off"
     ),
+    words("collect fetch pick_up"),
+    words("redirect divert send_on reroute"),
     words("book reserve schedule arrange make get_me_in put_me_down sign_up sign_me_up enrol enroll register join hire apply announce"),
     words("order buy purchase request place check_out get"),
     words("pay settle clear"),
