@@ -108,3 +108,15 @@ async def test_offline_speech_takes_wav_only():
     speech = Offline()
     with pytest.raises(BadInput, match="WAV"):
         await speech.hear(b"x", "audio/webm")
+
+
+@offline
+async def test_an_empty_recording_or_a_silent_one_holds_no_words_and_spoils_nothing():
+    engine = Offline()
+    try:
+        spoken = await engine.say("Where is my order?", "en")
+        for nothing in (wav_of(b""), wav_of(b"\0\0" * 10), recording(3.0)):
+            assert await engine.hear(nothing, "audio/wav", expecting=["Where is my order?"]) == ""
+        assert "order" in await engine.hear(spoken, "audio/wav", expecting=["Where is my order?"])
+    finally:
+        engine.close()

@@ -143,6 +143,6 @@ def _numbers(feed: Feed, *, played: bool | None) -> str:
     waiting = sum(g.owner is Owner.QUEUE for g in going)
     trouble = f'<span class="pill bad">{escape(feed.trouble)}</span>' if feed.trouble else ""
     return (
-        f"<span><b>{len(recent)}</b> active in the last two minutes</span><span><b>{waiting}</b> waiting for an agent</span>"
+        f"<span><b>{len(recent)}</b> active in the last two minutes</span><span><b>{waiting}</b> of those below waiting for an agent</span>"
         f"<span><b>{feed.rate():.1f}</b> events a second</span>{trouble}"
     )

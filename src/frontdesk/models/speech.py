@@ -126,6 +126,10 @@ class AudioEndpoint:
         return answer
 
 
+SHORTEST, FAINTEST = 0.1, 100
+"""Seconds below which a recording holds no word, and the loudest sample below which it is silence (of 32,767)."""
+
+
 class Offline:
     """pocketsphinx and espeak-ng on this machine. Hears English WAV only; speaks whatever espeak-ng has a voice for."""
 
@@ -143,12 +147,14 @@ class Offline:
         if ENDINGS.get(form) != "wav":
             raise BadInput("Without an audio endpoint only WAV is understood: send audio/wav.")
         samples = await asyncio.to_thread(samples_of, sound)
+        if len(samples) < RATE * SHORTEST or int(np.abs(samples.astype(np.int32)).max()) < FAINTEST:
+            return ""  # the recogniser would hear words in it
         if self._pool is None:
             self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
         try:
             work = partial(_recognise, samples.tobytes(), tuple(expecting))
             return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(self._pool, work), SECONDS)
-        except (BrokenExecutor, TimeoutError) as why:
+        except (BrokenExecutor, RuntimeError, IndexError, TimeoutError) as why:
             self.close()
             raise ModelUnavailable("the recogniser ended or took too long: say it again") from why
 
@@ -234,8 +240,10 @@ def seconds_of(sound: bytes) -> float:
 def _recognise(pcm: bytes, expecting: tuple[str, ...]) -> str:
     decoder = _decoder(expecting)
     decoder.start_utt()
-    decoder.process_raw(pcm, full_utt=True)
-    decoder.end_utt()
+    try:
+        decoder.process_raw(pcm, full_utt=True)
+    finally:  # a decoder that is left inside an utterance hears nothing any more
+        decoder.end_utt()
     found = decoder.hyp()
     return str(found.hypstr).strip() if found is not None else ""
 
