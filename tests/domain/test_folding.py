@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from frontdesk.domain import events as e
 from frontdesk.domain.conversation import Conversation, ConversationId, Owner, Pending, Route, Speaker, ToolCall, TurnId
-from frontdesk.domain.folding import fold
+from frontdesk.domain.folding import as_corrected, fold
 from frontdesk.domain.tenancy import TenantId
 
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -112,3 +112,25 @@ def test_a_closed_conversation_stays_closed_whatever_is_handed_off_later():
 
 def test_merged_turns_are_remembered():
     assert folded(("1", said()), ("1", e.TurnMerged(into=TurnId("2")))).merged == {"1"}
+
+
+def test_a_message_reads_as_the_customer_put_it_right_and_only_in_its_own_conversation():
+    def log(conversation: str) -> list[e.Recorded]:
+        told = [("t1", said("my code is A-1")), ("t1", reply()), ("", e.MessageCorrected(turn="t1", text="my code is B-2"))]
+        return [
+            e.Recorded(
+                position=n,
+                tenant=TenantId("acme"),
+                conversation=ConversationId(conversation),
+                turn=TurnId(turn),
+                seq=n,
+                at=datetime(2027, 1, 1, tzinfo=UTC),
+                event=event,
+            )
+            for n, (turn, event) in enumerate(told, 1)
+        ]
+
+    mine, other = log("cv_1"), log("cv_2")[:2]
+    texts = [r.event.text for r in as_corrected([*mine, *other]) if isinstance(r.event, e.MessageReceived)]
+    assert texts == ["my code is B-2", "my code is A-1"]
+    assert [r.event for r in as_corrected(other)] == [r.event for r in other]

@@ -37,6 +37,7 @@ from frontdesk.domain.events import (
     kind_of,
     to_json,
 )
+from frontdesk.domain.folding import as_corrected
 from frontdesk.domain.tenancy import TenantId
 from frontdesk.errors import BadInput
 from frontdesk.store.store import Store
@@ -78,7 +79,7 @@ async def table(store: Store, analytics: Analytics, tenant: TenantId, what: What
         return await _outcomes(analytics, tenant)
     made: Callable[[Sequence[Recorded]], Iterable[Row]] = {What.MESSAGES: _messages, What.EVENTS: _events, What.TURNS: _turns}[what]
     events = [e async for e in _log(store, tenant, after)]
-    return Table(columns=SCHEMA[what], rows=list(made(events)))
+    return Table(columns=SCHEMA[what], rows=list(made(events if what is What.EVENTS else as_corrected(events))))
 
 
 async def _log(store: Store, tenant: TenantId, after: int) -> AsyncIterator[Recorded]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from frontdesk.analytics.contradictions import sentences_of, words_of
 from frontdesk.domain.conversation import ConversationId
 from frontdesk.domain.events import AgentReplied, KnowledgeGapFound, MessageReceived, Recorded, ReplySent
+from frontdesk.domain.folding import as_corrected
 from frontdesk.domain.knowledge import FaqPair, Hit, Passage
 from frontdesk.domain.tenancy import CustomerId
 from frontdesk.models.protocols import Embedder, Vectors
@@ -91,7 +92,7 @@ class Told:
 
 def requests_in(events: Iterable[Recorded]) -> list[Asked]:
     """The requests among events of many conversations: messages that ask for something, and whether no source answered."""
-    told = sorted(events, key=lambda r: r.position)
+    told = as_corrected(sorted(events, key=lambda r: r.position))
     gaps = {(r.conversation, r.turn) for r in told if isinstance(r.event, KnowledgeGapFound)}
     return [
         Asked(conversation=r.conversation, at=r.at, text=" ".join(r.event.text.split())[:400], gap=(r.conversation, r.turn) in gaps)

@@ -35,6 +35,7 @@ from frontdesk.domain.events import (
     TurnFailed,
     to_json,
 )
+from frontdesk.domain.folding import as_corrected
 from frontdesk.errors import Unavailable
 from frontdesk.models.protocols import ChatRequest, LanguageModel, complete
 
@@ -115,7 +116,7 @@ class CustomerSummary:
 
 def summarise(events: Iterable[Recorded], *, now: datetime | None = None, idle: timedelta = IDLE) -> Summary:
     """The summary of one conversation's events (in order). Empty conversations have one too. `now`: when it is looked at; None: later on."""
-    every = list(events)
+    every = as_corrected(events)
     numbers, told = turn_numbers(every), _shortened(every)
     if not told:
         nothing = Statement(text="Nothing was said.", kind="asked")
@@ -166,7 +167,7 @@ def untraceable(statements: Iterable[Statement], events: Sequence[Recorded]) -> 
     """Numbers, codes and names that a statement holds and none of its turns does, with the statement. Empty: all can be traced."""
     numbers = turn_numbers(events)
     held: dict[int, list[str]] = {}
-    for recorded in events:
+    for recorded in as_corrected(events):
         held.setdefault(numbers.get(recorded.turn, 0), []).append(evidence(recorded.event))
     texts = {n: _plain(" ".join(parts)) for n, parts in held.items()}
     found = []

@@ -47,6 +47,20 @@ TALK_KINDS = tuple(kind_of(event) for event in TALK)
 _ANSWERED = (Route.FAQ, Route.KNOWLEDGE, Route.DYNAMIC)
 
 
+def as_corrected(events: Iterable[Recorded]) -> list[Recorded]:
+    """The events of any conversations with their customers' messages as these put them right; corrections themselves stay among them."""
+    every = list(events)
+    texts = {(r.conversation, r.event.turn): r.event.text for r in every if isinstance(r.event, MessageCorrected)}
+    if not texts:
+        return every
+    return [
+        replace(r, event=replace(r.event, text=texts[r.conversation, r.turn]))
+        if isinstance(r.event, MessageReceived) and (r.conversation, r.turn) in texts
+        else r
+        for r in every
+    ]
+
+
 def fold(
     events: Iterable[Recorded], *, id: ConversationId, tenant: TenantId, customer: CustomerId | None, opened_at: datetime
 ) -> Conversation:
