@@ -392,6 +392,7 @@ class Call {
   #playing = new Set();
   #next = 0;
   #decoding = Promise.resolve();
+  #farewell = false;
   #spoken = 0;
   #seen;
 
@@ -418,7 +419,7 @@ class Call {
     const socket = this.#socket;
     socket.binaryType = "arraybuffer";
     socket.addEventListener("open", () => socket.send(JSON.stringify({ type: "start", ...start })));
-    socket.addEventListener("close", () => this.end(WORDS.callLost));
+    socket.addEventListener("close", () => this.#farewell || this.end(WORDS.callLost));
     socket.addEventListener("message", ({ data }) => (typeof data === "string" ? this.#told(JSON.parse(data)) : this.#play(data)));
   }
 
@@ -445,6 +446,7 @@ class Call {
     if (message.type === "ready") this.#listen();
     if (message.type === "stop") this.#quiet();
     this.#seen(message);
+    this.#farewell ||= message.type === "ended"; // the last sentence may still be playing when the server hangs up
     if (message.type === "ended") this.#decoding.then(() => setTimeout(() => this.end(message.reason === "silence" ? WORDS.callSilent : WORDS.callOver), this.#left()));
   }
 
