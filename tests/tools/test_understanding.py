@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from frontdesk.domain.tenancy import ToolSource
 from frontdesk.models.protocols import Vectors
+from frontdesk.tools.businesses import operations
 from frontdesk.tools.catalog import Catalog, read_document
 from frontdesk.tools.checking import fit
 from frontdesk.tools.dates import find_days
@@ -359,3 +360,16 @@ paths:
     operation = read_document(document, source=SOURCE)[0][0]
     assert "term" not in extract(operation, "no fixed time, month to month", today=TODAY)
     assert extract(operation, "for twelve months", today=TODAY)["term"].value == "twelveMonths"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("Turkey", "Turkey"),
+        ("Turkey. no hang on, she has changed it again, Switzerland", "Switzerland"),
+        ("Norway, sorry, I mean Sweden", "Sweden"),
+    ],
+)
+def test_an_answer_that_is_thought_over_is_its_last_piece(said: str, meant: str):
+    day_pass = operations([["get", "getDayPass", "Get the day pass", "Price of a pass for one country.", [{"country": {}}]]])[0]
+    assert extract(day_pass, said, asked="country", today=TODAY)["country"].value == meant

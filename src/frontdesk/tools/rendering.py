@@ -84,6 +84,8 @@ _UNITS = {
     "celsius": "°C",
 }
 _RATE = words("pence cents p pounds euros dollars gbp eur usd chf")
+_CURRENCY_NAMES = frozenset({*(code.lower() for code in CODES), "pence", "cents", "minor"})
+"""Last words of a name that say what its amount is counted in, which the value shows anyway."""
 _UNIT_BEFORE = frozenset({"min", "max", "m", "g"})
 """As the only or first word of a name these mean something else (`min_order`)."""
 _IDENTITY = (
@@ -605,8 +607,7 @@ def _label(name: str, schema: Schema, *, counted: bool = False) -> str:
     if counted and _RATE & set(words) and "per" in words[1:-1]:
         words = words[: words.index("per") - 1] or ["price"]
     each = "per" in words[1:] and _looks_like_money(words)  # the unit says what the amount is for
-    shown_anyway = {c.lower() for c in CODES} | {"pence", "cents", "minor"} | (set() if each else set(_UNITS))
-    while counted and len(words) > 1 and words[-1] in shown_anyway:
+    while counted and len(words) > 1 and (words[-1] in _CURRENCY_NAMES or (words[-1] in _UNITS and not each)):
         words.pop()
     if len(words) > 1 and words[-1] == "at":
         words.pop()

@@ -316,8 +316,8 @@ def _said_for(reader: Reader, argument: Argument) -> Candidate | None:
     if not free:
         return None
     begin = _after_second_thoughts(reader.text)
-    lead = _LEAD.match(reader.text, begin)
-    start = lead.end() if lead and lead.end() < len(reader.text.rstrip(" .!")) else begin
+    lead = _LEAD.match(reader.text[begin:])
+    start = begin + lead.end() if lead and begin + lead.end() < len(reader.text.rstrip(" .!")) else begin
     value = reader.text[start:].strip().rstrip(".!").strip('"“” ')
     question = reader.text.rstrip().endswith("?")
     return None if question or not value else Candidate(value=value, span=(start, len(reader.text)), confidence=0.75)
