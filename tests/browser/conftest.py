@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -196,9 +197,19 @@ class Browser:
         self.until(lambda: any(text in t for t in self.texts(selector)), f"{text!r} stands in {selector}", seconds)
 
     def click(self, selector: str) -> None:
-        self.until(lambda: self.chat(f"root.querySelector('{selector}')?.checkVisibility()"), f"{selector} is there")
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'nearest'})", self.element(selector))
-        self.element(selector).click()
+        """Clicks what stands there, which may be painted anew while it is looked for."""
+
+        def clicked() -> bool:
+            if not self.chat(f"root.querySelector('{selector}')?.checkVisibility()"):
+                return False
+            try:
+                self.driver.execute_script("arguments[0].scrollIntoView({block: 'nearest'})", self.element(selector))
+                self.element(selector).click()
+            except StaleElementReferenceException:
+                return False
+            return True
+
+        self.until(clicked, f"{selector} is there")
 
     def element(self, selector: str) -> Any:
         return self.chat(f"root.querySelector('{selector}')")

@@ -277,6 +277,9 @@ def test_a_question_with_choices_offers_them(browser: Browser, desk: Served, emb
     browser.click(".launcher")
     browser.say("How do I wash it?")
     browser.sees("Linen", ".choices .pill")
+    browser.chat("root.querySelector('.choices .pill:last-child').focus() || true")
+    browser.chat("chat.setAttribute('data-tenant-name', 'Larch & Loom by another name') || true")
+    assert browser.chat("root.activeElement.innerText") == "Linen", "whatever is painted again, a focused choice stays focused"
     browser.click(".choices .pill:last-child")
     browser.until(lambda: [m.text for m in messages(desk)][-1] == "Linen", "the choice is said")
 

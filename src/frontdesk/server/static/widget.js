@@ -1632,11 +1632,16 @@ class FrontdeskChat extends HTMLElement {
 
   #choices() {
     const { log } = this.#ui;
-    log.querySelector(".choices")?.remove();
+    const shown = log.querySelector(".choices");
     const last = this.#thread.items.at(-1);
-    if (!this.#thread.choices.length || last?.who !== "desk") return;
-    const pills = this.#thread.choices.map((text) => make("button", { type: "button", class: "pill", onclick: () => this.ask(text) }, text));
-    this.#nodes.get(last).append(make("div", { class: "choices" }, ...pills));
+    const choices = last?.who === "desk" ? this.#thread.choices : [];
+    const place = choices.length ? this.#nodes.get(last) : null;
+    const look = JSON.stringify(choices);
+    if (shown?.parentElement === place && shown?.dataset.look === look) return; // a focused pill stays focused, a click half done is done
+    shown?.remove();
+    if (!place) return;
+    const pills = choices.map((text) => make("button", { type: "button", class: "pill", onclick: () => this.ask(text) }, text));
+    place.append(make("div", { class: "choices", "data-look": look }, ...pills));
   }
 
   /** Shown from the moment of sending until the reply stands; says so when that takes long. */
