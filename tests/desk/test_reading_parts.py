@@ -174,3 +174,40 @@ async def test_who_asks_the_very_question_of_a_pair_gets_its_answer():
     reader = Reader(HashEmbedder())
     ranked = await reader.read(await reader.question("hi, do you match prices please"), [pair], Lexicon([pair]))
     assert ranked[0].probability > 0.9
+
+
+def test_a_cell_was_told_when_its_row_its_column_and_its_value_were_said():
+    cell = units_of(passage(PassageKind.TABLE, "", table=TABLE))[0]
+    assert cell.told_in("Prices – Up to 5 kg: Silver: £4.")
+    assert not cell.told_in("Prices – Up to 5 kg: Gold: £3.")
+    sentence = units_of(passage(PassageKind.PROSE, "Parcels go out at noon."))[0]
+    assert sentence.told_in("Parcels go out at noon. Anything else?")
+
+
+def test_what_stands_in_brackets_is_no_part_of_a_name_unless_it_tells_names_apart():
+    noted = Table(header=("Tent", "Price"), rows=(("Heather (our smallest)", "£4"), ("Bracken", "£9")))
+    assert Lexicon([passage(PassageKind.TABLE, "", table=noted)]).alternatives("a night in Heather") == {"heather"}
+    sized = Table(header=("Box", "Price"), rows=(("Crate (long one)", "£4"), ("Crate (short one)", "£9")))
+    assert Lexicon([passage(PassageKind.TABLE, "", table=sized)]).alternatives("a crate, the long one") == {"crate long one"}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "imprint"),
+    [
+        ("Edition 9, in use for hires from March 2027.", True),
+        ("Version 3.2, January 2027", True),
+        ("Last updated on 4 May 2026.", True),
+        ("These terms apply to all contracts signed since 1 January 2027.", True),
+        ("Valid from the day of purchase, a pass lets two adults and three children in.", False),
+        ("Version control is part of every plan.", False),
+        ("Updated prices are sent by post.", False),
+    ],
+)
+async def test_the_line_that_says_which_edition_one_reads_answers_only_who_asks_for_it(sentence: str, imprint: bool):
+    prose = passage(PassageKind.PROSE, f"{sentence} Parcels over 20 kg are not taken.")
+    assert units_of(prose)[0].imprint is imprint
+    reader = Reader(HashEmbedder())
+    words = Lexicon([prose])
+    quotes = [e.unit.quote for e in await reader.read(await reader.question("how old are your vans?"), [prose], words)]
+    assert (sentence in quotes) is not imprint
+    assert sentence in [e.unit.quote for e in await reader.read(await reader.question("which version is the latest?"), [prose], words)]

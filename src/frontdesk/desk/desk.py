@@ -398,7 +398,7 @@ class Desk:
             if tenant.lines:
                 ranked = together(ranked)
             if part.follow_up:
-                ranked = [replace(e, probability=e.probability * AGAIN) if e.unit.quote.strip() in part.told else e for e in ranked]
+                ranked = [replace(e, probability=e.probability * AGAIN) if e.unit.told_in(part.told) else e for e in ranked]
             ranked.sort(key=lambda e: -e.probability)
             ranked = _understood(briefing, ranked)
             if ranked and (best is None or ranked[0].probability > best[1][0].probability + 0.02):

@@ -96,7 +96,11 @@ class Lexicon:
         self._group(re.findall(r"(?:^|\n)\s*[-*•]\s*([^:\n.]{2,30}):", passage.text))
 
     def _group(self, names: Iterable[str]) -> None:
-        group = {" ".join(content_words(name)) for name in names if name.strip() and not spans(name)}
+        given = [name for name in names if name.strip()]
+        bare = [re.sub(r"\s*\([^)]*\)", "", name) for name in given]
+        if len(set(bare)) == len(set(given)) and all(bare):
+            given = bare  # "Heather (our smallest)" is called Heather; "Box (long)" and "Box (short)" need what is in brackets
+        group = {" ".join(content_words(name)) for name in given if not spans(name)}
         group = {g for g in group if g and len(g.split()) <= 3}
         if len(group) >= 2:
             self.groups.append(frozenset(group))

@@ -126,6 +126,8 @@ class Reader:
     async def read(self, question: Question, passages: Sequence[Passage], lexicon: Lexicon) -> list[Evidence]:
         """All units of the passages, the likeliest answer first."""
         studies = self._studies.setdefault(lexicon, Studies()).of(passages, lexicon)
+        if not _ABOUT_IMPRINT.search(question.text):
+            studies = [s for s in studies if not s.unit.imprint]
         if not studies:
             return []
         chances = self._model.probabilities(await self._signs(question, studies, lexicon))
@@ -203,6 +205,13 @@ class ReadingModel:
             if i + 1 < len(self.layers):
                 x = np.maximum(x, 0.0)
         return choice(x[:, 0])[:-1]
+
+
+_ABOUT_IMPRINT = re.compile(
+    r"\b(?:edition|version|issue|revis|updat|review|amend|effective|in force|valid|appl(?:y|ies)|current|latest|newest|since)",
+    re.IGNORECASE,
+)
+"""What a question speaks of that wants to know which text holds."""
 
 
 def _bare(text: str) -> str:

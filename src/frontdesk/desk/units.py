@@ -13,6 +13,16 @@ from enum import StrEnum
 from frontdesk.domain.knowledge import Passage, PassageKind, Table
 from frontdesk.knowledge.sentences import sentences
 
+_IMPRINT = re.compile(
+    r"[\W_]*(?:(?:edition|version|issue|revision|status|stand) (?:of |no\.? ?)?\w*\d|(?:last )?(?:updated|revised|reviewed|amended|issued)(?: on| in|:)|"
+    r"(?:effective|in force|valid) (?:from|since|as of) [^,.;]*\d|as of \w* ?\d|(?:this|these) \w+(?: \w+)? (?:appl(?:y|ies)|take|took|(?:is|are|come|comes|came) "
+    r"(?:valid|effective|in(?:to)? (?:force|effect))|replaces?)\b.*\d{4})",
+    re.IGNORECASE,
+)
+"""How the line begins under a title that says since when a text applies."""
+MOST_IMPRINT = 18
+"""Words of such a line; a longer one says more."""
+
 
 class UnitKind(StrEnum):
     """What kind of thing a unit is."""
@@ -40,6 +50,17 @@ class Unit:
     def key(self) -> str:
         """Stable name for caches."""
         return f"{self.passage.id}:{self.place}:{self.column}"
+
+    def told_in(self, text: str) -> bool:
+        """Whether a text says what this unit says."""
+        if self.kind is UnitKind.CELL:
+            return all(part in text for part in (self.row, self.column, self.value))
+        return self.quote.strip() in text
+
+    @property
+    def imprint(self) -> bool:
+        """Whether this says which edition of a text one reads, and not what its matter is."""
+        return self.kind is UnitKind.SENTENCE and _IMPRINT.match(self.quote) is not None and len(self.quote.split()) <= MOST_IMPRINT
 
     @property
     def matter(self) -> str:

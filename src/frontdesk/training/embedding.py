@@ -1,7 +1,8 @@
 """The recipe `embedding`: the sentence encoder learns a tenant's questions, or any labelled texts, and is measured beside the frozen one.
 
 Trained on FAQ entries, the measure is how often the nearest question is the right one for a wording that was held out; trained on labelled
-texts, how often the intent head is right on texts that were held out. It ships only when it beats the frozen encoder.
+texts, how often the intent head is right on texts that were held out. Messages without a label (`unlabelled`, a company's log has
+thousands) are learnt from too, with labels that are guessed. It ships only when it beats the frozen encoder.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ async def learn_embedding(desk: Desk) -> None:
     """The whole run. Raises Stopped, BadInput, TrainingFailed."""
     require_packages()
     from frontdesk.training.encoders import Contrast, learn
+    from frontdesk.training.unlabelled import learn_with
 
     train, test, answers = labelled(desk)
+    others = without_label(desk, train, test)
     base = registry.pull(BASE, desk.settings.cache)
     parameters = desk.run.parameters
     batches = max(1, round(len(train) * parameters.epochs / (2 * parameters.batch)))
@@ -61,19 +64,29 @@ async def learn_embedding(desk: Desk) -> None:
             }
             file.write(json.dumps(row) + "\n")
 
-    texts = [*train, *((text, label) for label, text in answers.items())]
-    encoder = learn([t for t, _ in texts], [label for _, label in texts], base, how, on_step=show, stop=desk.stop)
-    if encoder is None:
-        raise Stopped
-    seconds = time.monotonic() - begun
     target = desk.folder / "encoder.safetensors"
-    encoder.save(target, base=BASE, run=desk.run.name)
+    guessed: Rows = []
+    if others:
+        desk.say(f"guessing the labels of {len(others)} texts without one")
+        found = await learn_with(train, others, base, how, target, on_step=show, stop=desk.stop)
+        if found is None:
+            raise Stopped
+        guessed = found
+    else:
+        texts = [*train, *((text, label) for label, text in answers.items())]
+        encoder = learn([t for t, _ in texts], [label for _, label in texts], base, how, on_step=show, stop=desk.stop)
+        if encoder is None:
+            raise Stopped
+        encoder.save(target, base=BASE, run=desk.run.name)
+    seconds = time.monotonic() - begun
     desk.say("measuring it beside the frozen encoder")
     frozen, tuned = MiniLM(base, threads=1), MiniLM(base, threads=1, name=desk.run.name, adapter=target)
-    figures = {"seconds": seconds, "texts": len(train), "tested": len(test)}
-    for name, embedder in (("frozen", frozen), ("tuned", tuned)):
-        found = await (nearest(train, test, embedder) if answers else by_head(train, test, embedder))
-        figures |= {f"{key} ({name})": value for key, value in found.items()}
+    figures: dict[str, float] = {"seconds": seconds, "texts": len(train), "without a label": len(others), "tested": len(test)}
+    for name, embedder, known in (("frozen", frozen, train), ("tuned", tuned, [*train, *guessed])):
+        figures |= {
+            f"{key} ({name})": value
+            for key, value in (await (nearest(train, test, embedder) if answers else by_head(known, test, embedder))).items()
+        }
     write_report(desk, figures, "accuracy (tuned)", "accuracy (frozen)", target)
 
 
@@ -93,6 +106,19 @@ def labelled(desk: Desk) -> tuple[Rows, Rows, dict[str, str]]:
     train = [(e.question, e.group) for e in examples if e.split != "held_out"]
     test = [(e.question, e.group) for e in examples if e.split == "held_out"]
     return train, test, {e.group: e.answer for e in examples}
+
+
+def without_label(desk: Desk, train: Rows, test: Rows) -> list[str]:
+    """The texts of `data.unlabelled`, each once, without those that are tested. Raises BadInput where they cannot be used."""
+    data = desk.run.data
+    if not data.unlabelled:
+        return []
+    if not data.dataset:
+        raise BadInput(
+            "`data.unlabelled` goes with `data.dataset`, texts and their labels: the entries of an FAQ are no labels for messages"
+        )
+    tested = {text for text, _ in (*train, *test)}
+    return [text for text in dict.fromkeys(t for t, _ in read_rows(desk.run.path(data.unlabelled), labelled=False)) if text not in tested]
 
 
 async def nearest(train: Rows, test: Rows, embedder: MiniLM) -> dict[str, float]:

@@ -17,9 +17,12 @@ from torch import nn
 from torch.nn import functional
 
 from frontdesk.errors import BadInput, TrainingFailed
+from frontdesk.training.learner import fastest_dtype
 
 TOKENS = 64
 TEMPERATURE = 0.07
+TOGETHER = 32
+"""Texts that go through the encoder at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,8 @@ class Encoder(nn.Module):
             folder, attn_implementation="sdpa", hidden_dropout_prob=how.dropout, attention_probs_dropout_prob=how.dropout
         )
         self.bert.requires_grad_(False)
+        self.halved = False
+        """Whether to multiply in bfloat16, as `learn` does where that is faster; what is learnt is kept in full."""
         for name, module in list(self.bert.encoder.named_modules()):
             if isinstance(module, nn.Linear):
                 setattr(
@@ -74,11 +79,21 @@ class Encoder(nn.Module):
                 )
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
-        """(len(texts), hidden), unit length."""
-        batch = self.tokenizer(list(texts), padding=True, truncation=True, max_length=TOKENS, return_tensors="pt").to(self.bert.device)
-        states = self.bert(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-        mask = batch["attention_mask"].unsqueeze(-1).float()
-        return functional.normalize((states.float() * mask).sum(1) / mask.sum(1), dim=-1)
+        """(len(texts), hidden), unit length. Texts of like length are read together: most of a mixed batch would be padding."""
+        read = self.tokenizer(list(texts), truncation=True, max_length=TOKENS)["input_ids"]
+        order = sorted(range(len(read)), key=lambda i: len(read[i]))
+        found: list[torch.Tensor] = []
+        for start in range(0, len(order), TOGETHER):
+            some = [read[i] for i in order[start : start + TOGETHER]]
+            ids = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in some], batch_first=True).to(self.bert.device)
+            lengths = torch.tensor([len(row) for row in some], device=self.bert.device)
+            seen = torch.arange(ids.shape[1], device=self.bert.device)[None, :] < lengths[:, None]
+            with torch.autocast(self.bert.device.type, dtype=torch.bfloat16, enabled=self.halved):
+                states = self.bert(input_ids=ids, attention_mask=seen.long()).last_hidden_state
+            found.append((states.float() * seen[..., None]).sum(1) / lengths[:, None])
+        place = torch.empty(len(order), dtype=torch.long)
+        place[torch.tensor(order)] = torch.arange(len(order))
+        return functional.normalize(torch.cat(found)[place.to(self.bert.device)], dim=-1)
 
     def save(self, path: Path, **said: str) -> None:
         """The updates alone, half precision, as the desk's embedder reads them; whole or not at all."""
@@ -109,6 +124,7 @@ def learn(
     if len(usable) < 2:
         raise BadInput(f"contrastive learning needs two labels with two texts each; there are {len(usable)}: add texts")
     encoder: Encoder = Encoder(base, how).to("cuda" if torch.cuda.is_available() else "cpu")
+    encoder.halved = fastest_dtype(encoder.bert.device) == "bfloat16"
     rng = random.Random(how.seed)  # noqa: S311 - an order of texts
     learnt = [p for p in encoder.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(learnt, lr=how.rate, weight_decay=0.01)
@@ -128,6 +144,7 @@ def learn(
         optimiser.zero_grad()
         if on_step is not None:
             on_step(step + 1, float(loss))
+    encoder.halved = False
     encoder.eval()
     return encoder
 

@@ -79,8 +79,8 @@ class Data:
     limit: int = 0
     shards: str = ""
     """Folder or URL of shards that hold examples."""
-    out_of_scope: str = ""
-    """Intent: texts that belong to no label."""
+    unlabelled: str = ""
+    """Embedding: messages without a label, JSON lines with text, beside `dataset`."""
     replay: float = 0.0
     """Share of general questions with the base model's own answers, against forgetting."""
 
