@@ -195,7 +195,7 @@ def test_what_stands_in_brackets_is_no_part_of_a_name_unless_it_tells_names_apar
     ("sentence", "imprint"),
     [
         ("Edition 9, in use for hires from March 2027.", True),
-        ("Version 3.2, January 2027", True),
+        ("Version 3.2, January 2027.", True),
         ("Last updated on 4 May 2026.", True),
         ("These terms apply to all contracts signed since 1 January 2027.", True),
         ("Valid from the day of purchase, a pass lets two adults and three children in.", False),

@@ -43,7 +43,6 @@ from frontdesk.models.embedder import MiniLM
 from frontdesk.settings import load
 from frontdesk.tools.businesses import businesses, operations
 from frontdesk.tools.selection import lines_of
-from frontdesk.training.learner import fastest_dtype
 
 SHARE = 0.7
 """Of the update that was learnt, so much is shipped: chosen on companies that no encoder had seen (`docs/adr/0002-reading-model.md`)."""
@@ -102,8 +101,6 @@ class Encoder(nn.Module):
             if isinstance(module, nn.Linear):
                 setattr(self._upper.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], LowRank(module))
         self._states: dict[str, torch.Tensor] = {}
-        self.halved = False
-        """Whether to multiply in bfloat16, as `train` does where that is faster; what is learnt is kept in full."""
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
         """Unit-length vectors, (len(texts), hidden)."""
@@ -115,8 +112,7 @@ class Encoder(nn.Module):
             kept = [self._states[texts[i]] for i in group]
             states = nn.utils.rnn.pad_sequence(kept, batch_first=True).float()
             mask = nn.utils.rnn.pad_sequence([torch.ones(len(k)) for k in kept], batch_first=True)
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.halved):
-                states = _through(self._upper, states, mask).float()
+            states = _through(self._upper, states, mask)
             means = (states * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
             rows.update(zip(group, functional.normalize(means, dim=-1), strict=True))
         return torch.stack([rows[i] for i in range(len(texts))])
@@ -155,7 +151,6 @@ def train(encoder: Encoder, rows: Sequence[Example], held: Sequence[Example], as
     none = nn.Parameter(torch.tensor(NONE))
     learnt = [*(p for p in encoder.parameters() if p.requires_grad), none]
     optimiser = torch.optim.AdamW(learnt, lr=RATE, weight_decay=0.01)
-    encoder.halved = fastest_dtype(torch.device("cpu")) == "bfloat16"
     losses: dict[str, list[float]] = {"reading": [], "operations": []}
     begun = time.monotonic()
     batches = _batches(rows, rng, steps)
@@ -173,7 +168,6 @@ def train(encoder: Encoder, rows: Sequence[Example], held: Sequence[Example], as
             shown = ", ".join(f"{name} {np.mean(some):.3f}" for name, some in losses.items() if some)
             sys.stderr.write(f"step {done + 1}/{steps}: loss {shown}, {time.monotonic() - begun:.0f} s\n")
             losses = {name: [] for name in losses}
-    encoder.halved = False
     if held:
         sys.stderr.write(f"right unit first in companies held out: {told_apart(encoder, held):.3f} of {len(held)}\n")
 
