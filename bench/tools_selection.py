@@ -37,6 +37,7 @@ COMPANIES = SET.with_name("selection_companies.yaml")
 TRADES = SET.with_name("selection_trades.yaml")
 SERVICES = SET.with_name("selection_services.yaml")
 CALLS = SET.with_name("selection_calls.yaml")
+CRAFTS = SET.with_name("selection_crafts.yaml")
 STORIES = SET.with_name("selection_stories.yaml")
 """More questions for the businesses of the other files, with a story around them, as customers write them."""
 READING = Path(__file__).parent.parent / "src/frontdesk/desk/reading_set"
@@ -138,7 +139,9 @@ def businesses(*, stories: bool = False) -> dict[str, Any]:
     `stories`: also asked as customers do who tell before they ask.
     """
     found = {
-        name: data for file in (SET, TRADES, SERVICES, CALLS) for name, data in yaml.safe_load(file.read_text(encoding="utf-8")).items()
+        name: data
+        for file in (SET, TRADES, SERVICES, CALLS, CRAFTS)
+        for name, data in yaml.safe_load(file.read_text(encoding="utf-8")).items()
     }
     for company, data in yaml.safe_load(COMPANIES.read_text(encoding="utf-8")).items():
         read = yaml.safe_load((READING / f"{company}.yaml").read_text(encoding="utf-8"))

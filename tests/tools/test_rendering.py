@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frontdesk.tools.rendering import Rendering, choose, currency_of, facts, render, sentence
+from frontdesk.tools.rendering import Rendering, choose, currency_of, facts, priced_in, render, sentence
 
 PARCEL = {
     "parcel": "TR204417",
@@ -157,3 +157,13 @@ def test_no_digit_of_a_number_is_lost_or_added(amount: object, name: str) -> Non
     shown = re.search(r"-?[^\d\s:-]{0,2}[\d,]+(\.\d+)?", render({name: value}).partition(": ")[2])
     assert shown is not None
     assert float(re.sub(r"[^\d.\-]", "", shown[0])) == value
+
+
+def test_numbers_by_the_name_of_what_is_priced_are_amounts() -> None:
+    assert priced_in("Stalls of one market. Today's price per stall, in pounds.") == {"stall"}
+    market = {"day": "2027-05-01", "stalls": {"corner": 46, "row": 31.5}, "helpers": {"morning": 2}, "currency": "GBP"}
+    shown = render(market, None, Rendering(priced=frozenset({"stall"})))
+    assert "corner: £46" in shown
+    assert "row: £31.50" in shown
+    assert "morning: 2" in shown
+    assert "£" not in render(market)

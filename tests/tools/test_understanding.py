@@ -373,3 +373,39 @@ paths:
 def test_an_answer_that_is_thought_over_is_its_last_piece(said: str, meant: str):
     day_pass = operations([["get", "getDayPass", "Get the day pass", "Price of a pass for one country.", [{"country": {}}]]])[0]
     assert extract(day_pass, said, asked="country", today=TODAY)["country"].value == meant
+
+
+def booth(*parameters: str) -> Operation:
+    """A look-up with these parameters."""
+    document = f"""
+openapi: 3.1.0
+paths:
+  /booth:
+    get:
+      operationId: booth
+      summary: Price of a market booth
+      parameters: [{", ".join(parameters)}]
+"""
+    return read_document(document, source=SOURCE)[0][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a booth for 3 weeks", {"weeks": 3}),
+        ("we are 18 miles away, what is a booth", {}),
+        ("a booth for a stove of 40 kg", {}),
+        ("is 412 still free", {"code": "BT412"}),
+        ("our stall is 3 m and 412 cm", {}),
+        ("a roofed booth, brand new", {"kind": "new"}),
+        ("what are the new ones", {"kind": "new"}),
+        ("any new rules?", {}),
+    ],
+)
+def test_what_is_measured_counts_nothing_and_an_everyday_word_must_be_meant(text: str, found: dict[str, Any]):
+    operation = booth(
+        "{name: weeks, in: query, required: true, schema: {type: integer}}",
+        "{name: code, in: query, schema: {type: string, pattern: '^BT[0-9]{3}$'}}",
+        "{name: kind, in: query, schema: {type: string, enum: [new, restored]}}",
+    )
+    assert {n: e.value for n, e in extract(operation, text, today=TODAY).items()} == found

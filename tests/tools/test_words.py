@@ -145,6 +145,7 @@ def test_every_number_is_read_back_with_and_without_commas(number: int) -> None:
         "go ahead and cancel it",
         "that's right",
         "yes, do it now please",
+        "yes that's the one, do it",
     ],
 )
 def test_a_plain_yes_is_a_yes(text: str) -> None:
@@ -183,6 +184,23 @@ def test_a_plain_no_is_a_no(text: str) -> None:
 )
 def test_anything_else_is_unclear(text: str) -> None:
     assert consent(text, stated=STATED) is Consent.UNCLEAR
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("yes, scrap it", Consent.YES),
+        ("Yes please call it off", Consent.YES),
+        ("yes, call it off", Consent.YES),
+        ("scrap it", Consent.UNCLEAR),
+        ("no, scrap it", Consent.NO),
+        ("yes scrap", Consent.UNCLEAR),
+        ("yes, scrap it on Friday", Consent.UNCLEAR),
+        ("yes but scrap it later", Consent.UNCLEAR),
+    ],
+)
+def test_behind_a_yes_another_word_for_the_deed_is_part_of_it(text: str, meant: Consent) -> None:
+    assert consent(text, stated=STATED, deeds=("cancel", "scrap", "call off")) is meant
 
 
 @given(st.text(alphabet=st.characters(codec="ascii"), max_size=60))

@@ -15,13 +15,14 @@ from frontdesk.desk.guardrails import content_words, stem
 from frontdesk.desk.intent import Intent
 from frontdesk.desk.listing import next_place, replacing, taken
 from frontdesk.desk.matter import Attempt, Matter
-from frontdesk.desk.proposing import POSSIBLE, SURE
+from frontdesk.desk.proposing import LIVELY, POSSIBLE, SURE
 from frontdesk.desk.understanding import leans_on_history
 from frontdesk.desk.wishes import ANYTHING, agrees_to_nothing, asks, asks_somewhere
 from frontdesk.domain.conversation import Pending, Route
 from frontdesk.domain.events import SlotRequested
 from frontdesk.tools.consent import Consent, consent, gives_up
 from frontdesk.tools.operation import Argument, Operation
+from frontdesk.tools.selection import ways_to_say
 from frontdesk.tools.slots import kind_of
 from frontdesk.tools.understanding import about_then
 
@@ -34,7 +35,7 @@ async def confirmed(turn: Matter, operation: Operation, pending: Pending, messag
     then = about_then(message, pending.arguments, turn.today)
     gathered = await gather(operation, message, embedder=None, today=then, known=pending.arguments)
     changed = {n: v for n, v in gathered.values.items() if pending.arguments.get(n) != v}
-    answer = consent(message, stated=pending.question)
+    answer = consent(message, stated=pending.question, deeds=ways_to_say(operation))
     if answer is Consent.YES and not changed:
         if pending.expires_at is None or pending.expires_at < turn.tools.clock():
             return await ask_consent(turn, operation, pending.arguments, pending.words, lead=turn.say("confirm_expired"))
@@ -159,13 +160,19 @@ async def _replaced(turn: Matter, operation: Operation, pending: Pending, messag
 
 async def _switched(turn: Matter, operation: Operation, pending: Pending, message: str) -> tuple[Operation, Gathered] | None:
     """Another read that the answer fits much better than the one the desk took it for: it holds several of its values, and none of ours."""
-    for choice in (await turn.box.selector.rank(message, today=turn.today))[:2]:
+    asked = operation.argument(pending.slot)
+    ranked = (await turn.box.selector.rank(message, today=turn.today))[:2]
+    if asked is not None and kind_of(asked) == "code":  # who is asked for a code may not have one, and says what they look for
+        ranked += (await turn.box.selector.rank(f"{pending.words} {message}", today=turn.today))[:2]
+    for choice in ranked:
         other = choice.operation
         if other.name == operation.name or other.writes or choice.score < POSSIBLE or (other.needs_customer and not turn.customer):
             continue
         before = await gather(other, pending.words, embedder=None, today=turn.today, known=pending.arguments)
         gathered = await gather(other, message, embedder=None, today=turn.today, known=before.values)
-        if sum(1 for n in gathered.fresh if is_telling(other, n)) >= 2:
+        told = sum(1 for n in gathered.fresh if is_telling(other, n))
+        without = asked is not None and kind_of(asked) == "code" and not any(a.name == asked.name for a in other.askable)
+        if told >= 2 or (told and without and choice.score >= LIVELY):
             return other, gathered
     return None
 

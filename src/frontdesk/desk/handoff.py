@@ -25,13 +25,17 @@ class Category(StrEnum):
 
 WANTS_HUMAN = re.compile(
     r"\b(?:want|need|like|give me|get me|talk|speak|put me (?:through|on)|connect me|transfer me|pass me)\b(?: \w+){0,6}? "
-    r"(?:humans?|human being|person|people|somebody|someone|agent|representative|rep|operator|manager|supervisor|employee|colleague|staff)\b"
+    r"(?:humans?|human being|person|people|somebody|someone|agent|representative|rep|operator|manager|supervisor|employee|colleague|staff|boss|owner(?!['’])|director)\b"
     r"|\b(?:somebody|someone|anybody|anyone) (?:\w+ ){0,2}?(?:help|call|ring|phone|contact) me\b",
     re.IGNORECASE,
 )
 """A wish for a person in so many words: whatever else a message tries, it is granted."""
-PUT_THROUGH = re.compile(r"\b(?:put|patch) me (?:straight )?through to (?!(?:the )?(?:page|site|form|menu|website)\b)", re.IGNORECASE)
-"""The same, whatever the person is called: "put me through to the workshop"."""
+PUT_THROUGH = re.compile(
+    r"\b(?:put|patch) me (?:straight )?through to (?!(?:the )?(?:page|site|form|menu|website)\b)"
+    r"|\b(?:want|need|give me|get me|speak (?:to|with)|talk to) (?:whoever (?:runs|owns|manages)|who(?:ever)?(?:['’]s| is) in charge)\b",
+    re.IGNORECASE,
+)
+"""The same, whatever the person is called: "put me through to the workshop", "I want whoever runs this place"."""
 GIVES_UP = 2
 """Unanswered turns in a row after which the desk offers to pass the conversation on; who takes the offer was not helped."""
 

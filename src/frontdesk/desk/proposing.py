@@ -55,6 +55,8 @@ CLOSE_RIVAL = 1.5
 """Operations this close in rank are told apart by how likely each is the matter at all."""
 READIER = 0.25
 """So much likelier a public look-up must be that has to ask for details, before the customer's own records are left alone."""
+SHARED = 2
+"""Words of their summaries that a look-up and the list of what it works out have in common."""
 OFFERED = 0.85
 """Score from which an act is offered that nobody ordered."""
 LATELY = 2
@@ -154,7 +156,7 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
         doing = [c for c in ranked[:MOST_DOING] if orders and c.operation.writes and c.features.get("own_verb") and c.score >= POSSIBLE]
         found = max(doing[:1] or close, key=lambda c: c.score - _wait(c, said), default=None)
-        found = _readier(turn, found, ranked) if found is not None else None
+        found = _listed(_readier(turn, found, ranked), ranked) if found is not None else None
         likely[said] = found.score if found is not None else 0.0
         if found is not None and (best is None or found.score > best.score or (best.operation.identifies and found.score >= POSSIBLE)):
             best, focus = found, said if said != text else ""
@@ -268,6 +270,21 @@ def _readier(turn: Matter, found: Choice, ranked: Sequence[Choice]) -> Choice:
     ]
     best = max(own, key=lambda c: c.score, default=found)
     return best if best.score >= max(LIVELY, found.score - READIER) else found
+
+
+def _listed(found: Choice, ranked: Sequence[Choice]) -> Choice:
+    """The list of what a look-up works out for one thing, where that would have to ask for details first: "what's a drill a day?" is answered
+    by the prices of all tools, and wants no quote for so many days."""
+    if found.operation.writes or found.operation.needs_customer or not found.features.get("open"):
+        return found
+    about = _matter_of(found.operation)
+    lists = [c for c in ranked if not (c.operation.writes or c.operation.needs_customer or c.operation.askable)]
+    return next((c for c in lists if c.score >= AT_HAND and len(_matter_of(c.operation) & about) >= SHARED), found)
+
+
+def _matter_of(operation: Operation) -> set[str]:
+    """The words of a summary that say what it is about, as stems."""
+    return {stem(w) for w in content_words(operation.summary)}
 
 
 def _beside(text: str, likely: Mapping[str, float], score: float) -> str:

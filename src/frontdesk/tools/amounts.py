@@ -31,7 +31,9 @@ _ALIASES = {
 }
 _BETWEEN = words("and over for from to in at on per with by of or please then but the a until till through this next")
 """Words behind a number that are no unit."""
-_MEASURES = frozenset({u for pair in _CONVERSIONS for u in pair})
+_SIZES = frozenset({"kg", "g", "km", "m", "cm", "mm", "mile", "inch", "foot", "feet", "stone", "litr", "degre"})
+"""Measures of things: with one of these a number counts nothing."""
+_MEASURES = frozenset({u for pair in _CONVERSIONS for u in pair}) | _SIZES
 _MONEY = words(
     "price amount fee total cost balance budget payment salary income earnings value deposit loan rent spend spent limit wage principal sum"
 )
@@ -83,7 +85,8 @@ def _suits(reader: Reader, argument: Argument, number: Number) -> float | None:
             return None
         if units:
             return 0.8 if factor(argument, number) != 1 or unit in units else None
-        return 0.8 if unit in words_near(argument) else (None if rate else -0.2)
+        counts = argument.type == "integer" and unit in _SIZES and argument.name != reader.asked
+        return 0.8 if unit in words_near(argument) else (None if rate or counts else -0.2)
     if number.unit and unit in words_near(argument):
         return 0.7
     foreign = bool(number.unit) and len(number.unit) > 2 and number.unit not in _BETWEEN

@@ -95,7 +95,8 @@ def _codes(reader: Reader, argument: Argument) -> list[Candidate]:
             span = (tokens[first][0], tokens[last][1])
             if span[1] - span[0] > 64 or any(span[0] < f.span[1] and f.span[0] < span[1] for f in found):
                 continue
-            value = _formed(pattern, reader.text[span[0] : span[1]], meant=whole or _cued(reader, argument, span))
+            measured = _MEASURED.match(reader.text[span[1] :]) is not None and reader.text[span[0] : span[1]].isdigit()
+            value = None if measured else _formed(pattern, reader.text[span[0] : span[1]], meant=whole or _cued(reader, argument, span))
             if value is None:
                 continue
             sure = _code_confidence(reader, argument, span, value, parts=last - first + 1, whole=whole)
@@ -125,6 +126,12 @@ def _whole(pattern: str, text: str) -> bool:
     return match is not None and match[0] == text
 
 
+_MEASURED = re.compile(
+    r"\s*(?:cm|mm|m|km|kg|g|lbs?|kilos?|stone|miles?|inch(?:es)?|f(?:oo|ee)t|litres?|%|quid|pounds?|euros?|people|persons?|adults?|kids?|children|nights?|"
+    r"days?|weeks?|months?|years?|hours?|hrs?|min(?:ute)?s?|steps?|times)\b",
+    re.IGNORECASE,
+)
+"""What stands behind a number that is an amount and no code."""
 _CODE_CUES = words("number no nr reference ref code id booking order ticket account tracking serial called is hash")
 
 

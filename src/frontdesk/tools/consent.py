@@ -6,6 +6,7 @@ A yes with a condition, a question, a change or new values is UNCLEAR: acting on
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,7 +34,8 @@ _YES = (
     "by all means|affirmative|correct|that is correct|that is right|confirm|confirmed|i confirm|agreed|i agree|i do agree|go ahead|"
     "go for it|do it|do that|please do|do so|proceed|please proceed|carry on with it|sounds good|sounds great|that is fine|that works|"
     "works for me|fine by me|fine with me|fine|all good|yes sir|yes indeed|indeed|exactly|i am sure|i do|i would|i accept|accepted|approve|"
-    "approved|i approve|let us do it|let us go|make it so|you may|please go ahead|happy with that|i am happy with that|book it|send it|go on|carry on|continue"
+    "approved|i approve|let us do it|let us go|make it so|you may|please go ahead|happy with that|i am happy with that|book it|send it|go on|carry on|continue|"
+    "that is the one|that one|this one|the one"
 )
 _NO = (
     "no|nope|nah|naw|n|no way|no thanks|no thank you|not now|not yet|not today|not really|rather not|i would rather not|better not|"
@@ -53,6 +55,7 @@ _FILLERS = words(
     "totally all good great perfect lovely cheers right ahead will have said with for of go do be let us kindly immediately "
     "straight away there ta brilliant wonderful excellent awesome cool super happy hi hello dear"
 )
+_OBJECT = r"(?:it|that|this)"
 _GIVING_UP = re.compile(
     r"\b(?:never ?mind|forget (?:it|about it|that|the whole thing)|leave it(?: then| there)?$|drop it|skip it|scrap (?:it|that)|"
     r"(?:it )?(?:does not|doesn't) matter(?: any ?more)?|no longer (?:need|want|interested)|not interested|"
@@ -75,11 +78,19 @@ _CORRECTION = re.compile("|".join(f"(?:{p})" for p in _CORRECTIONS))
 _TRAILING = re.compile(r"\b(?:instead|rather|i meant|i mean)\b[\s.!]*$")
 
 
-def consent(text: str, *, stated: str = "") -> Consent:
-    """What a reply to a confirmation means. `stated`: the confirmation's own words, which a yes may repeat ("yes, cancel A12")."""
+def consent(text: str, *, stated: str = "", deeds: Collection[str] = ()) -> Consent:
+    """What a reply to a confirmation means. `stated`: the confirmation's own words, which a yes may repeat ("yes, cancel A12").
+
+    `deeds`: other words for what is to be done. Behind a yes they are part of it: "yes, scrap it" where something is to be cancelled.
+    """
     said = _normal(text)
     if not said:
         return Consent.UNCLEAR
+    if deeds and re.match(rf"(?:{_YES})\b", said):
+        ways = "|".join(
+            rf"{verb} {_OBJECT}(?: {particle})?" for verb, _, particle in (re.escape(d).replace("\\ ", " ").partition(" ") for d in deeds)
+        )
+        said = re.sub(rf"\b(?:{ways})\b", "do it", said)
     denied = _CLEAR_NO.match(said) or re.search(r"\b(?:no|not|nope|never|nah|stop|wait|hold on|none|don't)\b", said)
     agreed = re.search(rf"(?:^|\s)(?:{_YES})(?=\s|$)", said)
     if denied:

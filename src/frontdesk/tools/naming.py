@@ -264,11 +264,16 @@ def _plainly_meant(reader: Reader, argument: Argument, span: Span, form: str) ->
     said = reader.text[span[0] : span[1]]
     if argument.name == reader.asked and len(_WORD.findall(reader.text)) <= 4:
         return True
+    if _STRESSED.search(reader.text[: span[0]]) or _STANDING_FOR.match(reader.text[span[1] :]):
+        return True
     cue = {stem(w) for w in words_before(reader.text, span, 2)} | {stem(w) for w in words_after(reader.text, span, 1)}
     named = bool(cue & {stem(w) for w in words_of(argument.name).split()})
     return named or (len(said) <= 2 and said == form and said.isupper() and not reader.text.isupper() and said != "I" and said != "A")
 
 
+_STRESSED = re.compile(r"\bbrand[\s-]+$", re.IGNORECASE)
+_STANDING_FOR = re.compile(r"\s+ones?\b", re.IGNORECASE)
+"""Around an everyday word these say that it is meant as a choice: "brand new", "the open ones"."""
 _MEASURES = frozenset(
     stem(w) for w in ("minute", "hour", "day", "night", "week", "month", "year", "kilo", "metre", "mile", "person", "people")
 )

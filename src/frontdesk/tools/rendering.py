@@ -103,10 +103,13 @@ class Rendering:
     zone: tzinfo | None = None
     """Times in UTC are shown in this zone; times with another offset as they were written."""
 
+    priced: frozenset[str] = frozenset()
+    """Names, in the singular, of what the operation's own words give prices of: numbers by that name are amounts."""
+
     def for_operation(self, operation: Operation) -> Rendering:
-        """This, with the currency that the operation's own words name."""
-        named = currency_of([operation.summary, operation.description])
-        return replace(self, currency=named) if named else self
+        """This, with the currency that the operation's own words name, and what they speak of prices of."""
+        about = f"{operation.summary}. {operation.description}"
+        return replace(self, currency=currency_of([about]) or self.currency, priced=priced_in(about))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +196,12 @@ def currency_of(texts: Iterable[str]) -> str:
         return ""
     code, most = max(counts.items(), key=lambda kv: kv[1])
     return code if most >= 0.8 * sum(counts.values()) else ""
+
+
+def priced_in(text: str) -> frozenset[str]:
+    """What a text speaks of prices of, in the singular: `ticket` for "today's price per ticket"."""
+    found = re.findall(r"\b(?:price|fare|fee|cost|charge|rate)s? (?:per|of|for)(?: (?:an?|the|each|every))? ([a-z]+)", text.lower())
+    return frozenset(word.rstrip("s") for word in found)
 
 
 def money(amount: Decimal, code: str) -> str:
@@ -335,7 +344,9 @@ class _Writer:
             if path and (money_text := self._as_money(node)):
                 yield self._fact(path, labels, node, money_text, schema, context)
                 return
-            inner = replace(context, currency=_sibling_currency(node) or context.currency, money=_holds_money(node, path))
+            inner = replace(
+                context, currency=_sibling_currency(node) or context.currency, money=_holds_money(node, path) or self._is_priced(node, path)
+            )
             members = schema.get("properties", {})
             for name, value in node.items():
                 if _is_currency_field(name, value):
@@ -349,6 +360,11 @@ class _Writer:
         else:
             name = next((str(p) for p in reversed(path) if isinstance(p, str)), "")
             yield self._fact(path, labels, node, self._text(name, node, schema, context), schema, context)
+
+    def _is_priced(self, node: Mapping[str, Any], path: tuple[str | int, ...]) -> bool:
+        """Whether a record of plain numbers bears the name of what the operation gives prices of."""
+        named = bool(path) and isinstance(path[-1], str) and {w.rstrip("s") for w in words_of(path[-1]).split()} & self._rendering.priced
+        return bool(named) and bool(node) and all(_is_number(value) for value in node.values())
 
     def _walk_list(
         self, rows: list[Any], schema: Schema, path: tuple[str | int, ...], labels: tuple[str, ...], context: _Context

@@ -440,6 +440,11 @@ def _deeds_in(text: str) -> frozenset[int]:
     return frozenset(found | {i for phrase, i in _PHRASES if phrase in flat})
 
 
+def ways_to_say(operation: Operation) -> frozenset[str]:
+    """Verbs for what an operation does, its own among them: `cancel`, `scrap`, `call off`."""
+    return frozenset(verb.replace("_", " ") for deed in _deeds_of(operation) for verb in _DEEDS[deed])
+
+
 _DEED_OF: Mapping[str, frozenset[int]] = {
     stem(w): frozenset(i for i, deed in enumerate(_DEEDS) if stem(w) in {stem(x) for x in deed})
     for deed in _DEEDS
