@@ -315,7 +315,7 @@ async def unlabelled(options: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "encoder.safetensors"
             for seen in range(2):
-                others, test = ([row for row, half in zip(rest, halves, strict=True) if (half == seen) is known] for known in (True, False))
+                others, test = ([row for row, half in zip(rest, halves, strict=True) if bool(half == seen) is known] for known in (True, False))
                 guessed = await learn_with(
                     train,
                     [text for text, _ in others],
