@@ -1,6 +1,6 @@
 """How well operations are chosen for messages: leave-one-business-out over `tests/tools/selection.yaml`, and the weights fitted on all.
 
-`python -m bench.tools_selection [--stories] [--json] [--write]` needs the embedding model in the cache. Prints what was chosen wrong, for the next improvement;
+`python -m bench.tools_selection [--stories] [--json] [--write] [--fresh]` needs the embedding model in the cache. Prints what was chosen wrong, for the next improvement;
 `--write` makes the head on the meaning of a message anew (`tools/selection_head.npz`). What the head says of a message in training comes
 from one that has not seen the message's business, else the weights would trust it too much.
 """
@@ -38,6 +38,7 @@ TRADES = SET.with_name("selection_trades.yaml")
 SERVICES = SET.with_name("selection_services.yaml")
 CALLS = SET.with_name("selection_calls.yaml")
 CRAFTS = SET.with_name("selection_crafts.yaml")
+"""Businesses from which nothing is fitted: with these the weights in service are measured (`--fresh`)."""
 STORIES = SET.with_name("selection_stories.yaml")
 """More questions for the businesses of the other files, with a story around them, as customers write them."""
 READING = Path(__file__).parent.parent / "src/frontdesk/desk/reading_set"
@@ -139,9 +140,7 @@ def businesses(*, stories: bool = False) -> dict[str, Any]:
     `stories`: also asked as customers do who tell before they ask.
     """
     found = {
-        name: data
-        for file in (SET, TRADES, SERVICES, CALLS, CRAFTS)
-        for name, data in yaml.safe_load(file.read_text(encoding="utf-8")).items()
+        name: data for file in (SET, TRADES, SERVICES, CALLS) for name, data in yaml.safe_load(file.read_text(encoding="utf-8")).items()
     }
     for company, data in yaml.safe_load(COMPANIES.read_text(encoding="utf-8")).items():
         read = yaml.safe_load((READING / f"{company}.yaml").read_text(encoding="utf-8"))
@@ -228,14 +227,35 @@ def measure(rows: Rows, strange: Rows, business: str, *, show: bool) -> dict[str
     return counts
 
 
+async def fresh(embedder: MiniLM) -> dict[str, int]:
+    """What the weights in service make of businesses that neither they nor the encoder have seen."""
+    counts = dict.fromkeys(("businesses", "questions", "first", "chosen", "others", "declined"), 0)
+    for data in yaml.safe_load(CRAFTS.read_text(encoding="utf-8")).values():
+        selector = Selector(operations(data["operations"]), embedder)
+        counts["businesses"] += 1
+        for name, questions in data["questions"].items():
+            for question, vector in zip(questions, await embedder.embed(questions), strict=True):
+                best = (await selector.rank(question, today=TODAY, vector=vector))[0]
+                counts["questions" if name else "others"] += 1
+                counts["first"] += best.operation.name == name
+                counts["chosen"] += best.operation.name == name and best.chosen
+                counts["declined"] += name is None and not best.chosen
+    return counts
+
+
 def main() -> None:
     """Prints the figures and the weights."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--json", action="store_true")
     options.add_argument("--stories", action="store_true", help="with questions that have a story around them, which are far harder")
     options.add_argument("--write", action="store_true", help="write the head that comes with the program anew")
+    options.add_argument("--fresh", action="store_true", help="measure the weights in service on businesses that nothing was fitted on")
     asked = options.parse_args()
     embedder = encoder()
+    if asked.fresh:
+        print(json.dumps(asyncio.run(fresh(embedder))))
+        embedder.close()
+        return
     rows, strange = asyncio.run(ranked(embedder, stories=asked.stories))
     embedder.close()
     totals: dict[str, int] = {}

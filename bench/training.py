@@ -315,22 +315,24 @@ async def unlabelled(options: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "encoder.safetensors"
             for seen in range(2):
-                others, test = ([row for row, half in zip(rest, halves, strict=True) if bool(half == seen) is known] for known in (True, False))
+                others, test = (
+                    [row for row, half in zip(rest, halves, strict=True) if bool(half == seen) is known] for known in (True, False)
+                )
                 guessed = await learn_with(
                     train,
                     [text for text, _ in others],
                     base,
                     how,
                     target,
-                    on_step=lambda n, x, of=how.steps: note(f"step {n}/{of} loss {x:.3f}"),
+                    on_step=lambda n, x: note(f"step {n} loss {x:.3f}"),
                 )
                 assert guessed is not None
                 embedder = MiniLM(base, threads=1, name="tuned", adapter=target)
-                known, asked = (
+                parts = [
                     ([t for t, _ in some], [x for _, x in some], await vectors_for(embedder, [t for t, _ in some]))
                     for some in ([*train, *guessed], test)
-                )
-                right += [evaluate(known, asked)["accuracy"] or 0.0] * len(test)
+                ]
+                right += [evaluate(parts[0], parts[1])["accuracy"] or 0.0] * len(test)
                 sure = float(np.mean([said == label for (_, said), (_, label) in zip(guessed, others, strict=True)]))
                 show(f"BANKING77 ten-shot with unlabelled, seed {seed}, half {seen + 1}: guessed, scored", f"{sure:.3f} {right[-1]:.3f}")
         of_seed[seed] = float(np.mean(right))
