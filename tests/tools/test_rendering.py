@@ -167,3 +167,8 @@ def test_numbers_by_the_name_of_what_is_priced_are_amounts() -> None:
     assert "row: £31.50" in shown
     assert "morning: 2" in shown
     assert "£" not in render(market)
+
+
+def test_an_estimate_beside_a_currency_is_an_amount() -> None:
+    assert render({"stall": "corner", "estimate": 3700, "estimate_days": 4, "currency": "GBP"}).count("£") == 1
+    assert "£3,700" in render({"estimate": 3700, "currency": "GBP"})

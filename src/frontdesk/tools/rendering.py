@@ -46,7 +46,7 @@ _NAMED_MONEY = {
 _MONEY_WORDS = words(
     "price amount fee fees total subtotal cost costs balance refund refunded charge charges deposit salary wage pay paid due fare "
     "premium payment instalment installment net gross tax surcharge discount credit debit allowance compensation earnings rent limit "
-    "spend spent revenue bill overdraft owed outstanding"
+    "spend spent revenue bill overdraft owed outstanding estimate quote quotation worth"
 )
 _NOT_MONEY = words(
     "count number days hours minutes weeks months years points percent percentage pct rate ratio id code status type date time at on "
