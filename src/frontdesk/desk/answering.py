@@ -162,7 +162,9 @@ async def _switched(turn: Matter, operation: Operation, pending: Pending, messag
     """Another read that the answer fits much better than the one the desk took it for: it holds several of its values, and none of ours."""
     asked = operation.argument(pending.slot)
     ranked = (await turn.box.selector.rank(message, today=turn.today))[:2]
-    if asked is not None and kind_of(asked) == "code":  # who is asked for a code may not have one, and says what they look for
+    # Who is asked for a code may not have one, and says what they look for; "it's the one on Friday" still speaks of theirs.
+    codeless = asked is not None and kind_of(asked) == "code" and re.search(r"\b(?:ones?|my|mine|it|that|this)\b", message.lower()) is None
+    if codeless:
         ranked += (await turn.box.selector.rank(f"{pending.words} {message}", today=turn.today))[:2]
     for choice in ranked:
         other = choice.operation
@@ -171,7 +173,7 @@ async def _switched(turn: Matter, operation: Operation, pending: Pending, messag
         before = await gather(other, pending.words, embedder=None, today=turn.today, known=pending.arguments)
         gathered = await gather(other, message, embedder=None, today=turn.today, known=before.values)
         told = sum(1 for n in gathered.fresh if is_telling(other, n))
-        without = asked is not None and kind_of(asked) == "code" and not any(a.name == asked.name for a in other.askable)
+        without = codeless and not any(a.name == pending.slot for a in other.askable)
         if told >= 2 or (told and without and choice.score >= LIVELY):
             return other, gathered
     return None

@@ -156,7 +156,7 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
         doing = [c for c in ranked[:MOST_DOING] if orders and c.operation.writes and c.features.get("own_verb") and c.score >= POSSIBLE]
         found = max(doing[:1] or close, key=lambda c: c.score - _wait(c, said), default=None)
-        found = _listed(_readier(turn, found, ranked), ranked) if found is not None else None
+        found = list_first(_readier(turn, found, ranked), ranked) if found is not None else None
         likely[said] = found.score if found is not None else 0.0
         if found is not None and (best is None or found.score > best.score or (best.operation.identifies and found.score >= POSSIBLE)):
             best, focus = found, said if said != text else ""
@@ -272,7 +272,7 @@ def _readier(turn: Matter, found: Choice, ranked: Sequence[Choice]) -> Choice:
     return best if best.score >= max(LIVELY, found.score - READIER) else found
 
 
-def _listed(found: Choice, ranked: Sequence[Choice]) -> Choice:
+def list_first(found: Choice, ranked: Sequence[Choice]) -> Choice:
     """The list of what a look-up works out for one thing, where that would have to ask for details first: "what's a drill a day?" is answered
     by the prices of all tools, and wants no quote for so many days."""
     if found.operation.writes or found.operation.needs_customer or not found.features.get("open"):
