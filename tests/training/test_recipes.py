@@ -19,10 +19,12 @@ from frontdesk.models.embedder import MiniLM  # noqa: E402
 from frontdesk.training import preparing, runfile  # noqa: E402
 from frontdesk.training.classifying import Classifier  # noqa: E402
 from frontdesk.training.data import Voice, from_faq, report  # noqa: E402
+from frontdesk.training.embedding import without_label  # noqa: E402
 from frontdesk.training.encoders import Contrast, contrast, learn  # noqa: E402
 from frontdesk.training.finetune import Parameters  # noqa: E402
 from frontdesk.training.runs import Place  # noqa: E402
 from frontdesk.training.tuning import tune  # noqa: E402
+from frontdesk.training.unlabelled import learn_with  # noqa: E402
 from frontdesk.training.worker import Desk, Stopped  # noqa: E402
 
 THINGS = ("a book", "a film", "a record", "a game", "a map", "a magazine", "an atlas", "a puzzle")
@@ -113,3 +115,33 @@ async def test_an_encoder_learns_and_the_desks_embedder_reads_its_updates(models
     with pytest.raises(BadInput, match="two labels with two texts"):
         learn(["a", "b"], ["x", "y"], base, Contrast())
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+async def test_messages_without_a_label_are_learnt_from(models_cache: Path, tmp_path: Path) -> None:
+    base = models_cache / "models" / "all-minilm-l6-v2"
+    known = [(f"{verb} {thing}", verb) for verb in ("please renew", "where is") for thing in ("the book", "the map")]
+    others = [f"{verb} {thing}" for verb in ("could you renew", "where do I find") for thing in THINGS[:4]]
+    how = Contrast(steps=4, labels=2, rank=4, rate=1e-3)
+    guessed = await learn_with(known, others, base, how, tmp_path / "e.safetensors")
+    assert guessed is not None
+    assert [text for text, _ in guessed] == others
+    assert {label for text, label in guessed if "renew" in text} == {"please renew"}
+    assert {label for text, label in guessed if "where" in text} == {"where is"}
+    assert (tmp_path / "e.safetensors").is_file()
+    assert await learn_with(known, others, base, how, tmp_path / "none", stop=lambda: True) is None
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(("data", "left"), [({}, []), ({"dataset": "known.jsonl", "unlabelled": "more.jsonl"}, ["where to"])])
+def test_texts_that_are_tested_are_not_learnt_from_unlabelled(tmp_path: Path, data: dict[str, str], left: list[str]) -> None:
+    (tmp_path / "more.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in ("where to", "seen", "tested", "where to")))
+    place = Place(tmp_path / "run")
+    place.write(runfile.RunFile(name="tiny", recipe="embedding", data=runfile.Data(**{k: str(tmp_path / v) for k, v in data.items()})))
+    assert without_label(Desk(place.folder), [("seen", "a")], [("tested", "a")]) == left
+
+
+def test_an_faq_gives_no_labels_to_messages(tmp_path: Path) -> None:
+    place = Place(tmp_path / "run")
+    place.write(runfile.RunFile(name="tiny", recipe="embedding", data=runfile.Data(unlabelled="more.jsonl")))
+    with pytest.raises(BadInput, match="goes with `data.dataset`"):
+        without_label(Desk(place.folder), [], [])
