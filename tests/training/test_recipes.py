@@ -143,5 +143,5 @@ def test_texts_that_are_tested_are_not_learnt_from_unlabelled(tmp_path: Path, da
 def test_an_faq_gives_no_labels_to_messages(tmp_path: Path) -> None:
     place = Place(tmp_path / "run")
     place.write(runfile.RunFile(name="tiny", recipe="embedding", data=runfile.Data(unlabelled="more.jsonl")))
-    with pytest.raises(BadInput, match="goes with `data.dataset`"):
+    with pytest.raises(BadInput, match="entries of an FAQ are no labels"):
         without_label(Desk(place.folder), [], [])
