@@ -200,6 +200,8 @@ def test_what_stands_in_brackets_is_no_part_of_a_name_unless_it_tells_names_apar
         ("These terms apply to all contracts signed since 1 January 2027.", True),
         ("Valid from the day of purchase, a pass lets two adults and three children in.", False),
         ("Version control is part of every plan.", False),
+        ("Version 2 needs a camera with a plug.", False),
+        ("Issue 12 comes with a free pattern.", False),
         ("Updated prices are sent by post.", False),
     ],
 )

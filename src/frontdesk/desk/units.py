@@ -14,7 +14,7 @@ from frontdesk.domain.knowledge import Passage, PassageKind, Table
 from frontdesk.knowledge.sentences import sentences
 
 _IMPRINT = re.compile(
-    r"[\W_]*(?:(?:edition|version|issue|revision|status|stand) (?:of |no\.? ?)?\w*\d|(?:last )?(?:updated|revised|reviewed|amended|issued)(?: on| in|:)|"
+    r"[\W_]*(?:(?:edition|version|issue|revision) (?:of |no\.? ?)?\w*\d|(?:last )?(?:updated|revised|reviewed|amended|issued)(?: on| in|:)|"
     r"(?:effective|in force|valid) (?:from|since|as of) [^,.;]*\d|as of \w* ?\d|(?:this|these) \w+(?: \w+)? (?:appl(?:y|ies)|take|took|(?:is|are|come|comes|came) "
     r"(?:valid|effective|in(?:to)? (?:force|effect))|replaces?)\b.*\d{4})",
     re.IGNORECASE,
@@ -60,7 +60,9 @@ class Unit:
     @property
     def imprint(self) -> bool:
         """Whether this says which edition of a text one reads, and not what its matter is."""
-        return self.kind is UnitKind.SENTENCE and _IMPRINT.match(self.quote) is not None and len(self.quote.split()) <= MOST_IMPRINT
+        if self.kind is not UnitKind.SENTENCE or self.place or len(self.quote.split()) > MOST_IMPRINT:
+            return False
+        return _IMPRINT.match(self.quote) is not None and re.search(r"\b(?:19|20)\d\d\b", self.quote) is not None
 
     @property
     def matter(self) -> str:
