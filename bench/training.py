@@ -302,6 +302,7 @@ def ten_of_each(data: Path, seed: int) -> tuple[list[tuple[str, str]], list[tupl
 
 async def unlabelled(options: argparse.Namespace) -> None:
     """The ten-shot measure, with the texts of one half of the rest known without their labels while the other half is scored."""
+    from frontdesk.training.embedding import by_head
     from frontdesk.training.encoders import Contrast
     from frontdesk.training.unlabelled import learn_with
 
@@ -328,11 +329,7 @@ async def unlabelled(options: argparse.Namespace) -> None:
                 )
                 assert guessed is not None
                 embedder = MiniLM(base, threads=1, name="tuned", adapter=target)
-                parts = [
-                    ([t for t, _ in some], [x for _, x in some], await vectors_for(embedder, [t for t, _ in some]))
-                    for some in ([*train, *guessed], test)
-                ]
-                right += [evaluate(parts[0], parts[1])["accuracy"] or 0.0] * len(test)
+                right += [(await by_head([*train, *guessed], test, embedder))["accuracy"]] * len(test)
                 sure = float(np.mean([said == label for (_, said), (_, label) in zip(guessed, others, strict=True)]))
                 show(f"BANKING77 ten-shot with unlabelled, seed {seed}, half {seen + 1}: guessed, scored", f"{sure:.3f} {right[-1]:.3f}")
         of_seed[seed] = float(np.mean(right))

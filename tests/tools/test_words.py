@@ -192,6 +192,8 @@ def test_anything_else_is_unclear(text: str) -> None:
         ("yes, scrap it", Consent.YES),
         ("Yes please call it off", Consent.YES),
         ("yes, call it off", Consent.YES),
+        ("yes, push it back", Consent.YES),
+        ("yes, push it", Consent.YES),
         ("scrap it", Consent.UNCLEAR),
         ("no, scrap it", Consent.NO),
         ("yes scrap", Consent.UNCLEAR),
@@ -200,7 +202,7 @@ def test_anything_else_is_unclear(text: str) -> None:
     ],
 )
 def test_behind_a_yes_another_word_for_the_deed_is_part_of_it(text: str, meant: Consent) -> None:
-    assert consent(text, stated=STATED, deeds=("cancel", "scrap", "call off")) is meant
+    assert consent(text, stated=STATED, deeds=frozenset(["cancel", "scrap", "call off", "push", "push back"])) is meant
 
 
 @given(st.text(alphabet=st.characters(codec="ascii"), max_size=60))

@@ -277,12 +277,12 @@ def list_first(found: Choice, ranked: Sequence[Choice]) -> Choice:
     by the prices of all tools, and wants no quote for so many days."""
     if found.operation.writes or found.operation.needs_customer or not found.features.get("open"):
         return found
-    about = _matter_of(found.operation)
+    about = _summary_words(found.operation)
     lists = [c for c in ranked if not (c.operation.writes or c.operation.needs_customer or c.operation.askable)]
-    return next((c for c in lists if c.score >= AT_HAND and len(_matter_of(c.operation) & about) >= SHARED), found)
+    return next((c for c in lists if c.score >= AT_HAND and len(_summary_words(c.operation) & about) >= SHARED), found)
 
 
-def _matter_of(operation: Operation) -> set[str]:
+def _summary_words(operation: Operation) -> set[str]:
     """The words of a summary that say what it is about, as stems."""
     return {stem(w) for w in content_words(operation.summary)}
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from frontdesk.domain.knowledge import Passage, PassageKind, Table
 from frontdesk.knowledge.sentences import sentences
@@ -57,7 +58,7 @@ class Unit:
             return all(part in text for part in (self.row, self.column, self.value))
         return self.quote.strip() in text
 
-    @property
+    @cached_property
     def imprint(self) -> bool:
         """Whether this says which edition of a text one reads, and not what its matter is."""
         if self.kind is not UnitKind.SENTENCE or self.place or len(self.quote.split()) > MOST_IMPRINT:

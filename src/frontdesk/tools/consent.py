@@ -87,9 +87,9 @@ def consent(text: str, *, stated: str = "", deeds: Collection[str] = ()) -> Cons
     if not said:
         return Consent.UNCLEAR
     if deeds and re.match(rf"(?:{_YES})\b", said):
-        ways = "|".join(
-            rf"{verb} {_OBJECT}(?: {particle})?" for verb, _, particle in (re.escape(d).replace("\\ ", " ").partition(" ") for d in deeds)
-        )
+        # "call off" is also "call it off", and "push it back" is to be seen before "push it".
+        split = [deed.split(" ", 1) for deed in sorted(deeds, key=lambda deed: (-len(deed), deed))]
+        ways = "|".join(" ".join([verb, _OBJECT, *particle]) for verb, *particle in split)
         said = re.sub(rf"\b(?:{ways})\b", "do it", said)
     denied = _CLEAR_NO.match(said) or re.search(r"\b(?:no|not|nope|never|nah|stop|wait|hold on|none|don't)\b", said)
     agreed = re.search(rf"(?:^|\s)(?:{_YES})(?=\s|$)", said)

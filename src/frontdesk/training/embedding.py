@@ -65,10 +65,11 @@ async def learn_embedding(desk: Desk) -> None:
             file.write(json.dumps(row) + "\n")
 
     target = desk.folder / "encoder.safetensors"
+    said = {"base": BASE, "run": desk.run.name}
     guessed: Rows = []
     if others:
         desk.say(f"guessing the labels of {len(others)} texts without one")
-        found = await learn_with(train, others, base, how, target, on_step=show, stop=desk.stop)
+        found = await learn_with(train, others, base, how, target, on_step=show, stop=desk.stop, **said)
         if found is None:
             raise Stopped
         guessed = found
@@ -77,7 +78,7 @@ async def learn_embedding(desk: Desk) -> None:
         encoder = learn([t for t, _ in texts], [label for _, label in texts], base, how, on_step=show, stop=desk.stop)
         if encoder is None:
             raise Stopped
-        encoder.save(target, base=BASE, run=desk.run.name)
+        encoder.save(target, **said)
     seconds = time.monotonic() - begun
     desk.say("measuring it beside the frozen encoder")
     frozen, tuned = MiniLM(base, threads=1), MiniLM(base, threads=1, name=desk.run.name, adapter=target)

@@ -47,8 +47,12 @@ async def learn_with(
     *,
     on_step: Callable[[int, float], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    **said: str,
 ) -> Rows | None:
-    """Writes the encoder to `target` and returns the others with the labels that were guessed; None when it was stopped."""
+    """Writes the encoder to `target` and returns the others with the labels that were guessed; None when it was stopped.
+
+    `said` is kept in the file, as by `Encoder.save`.
+    """
     from frontdesk.training.encoders import learn
 
     texts = [*(text for text, _ in train), *others]
@@ -61,7 +65,7 @@ async def learn_with(
     encoder = learn([t for t, _ in taught], [label for _, label in taught], base, how, on_step=on_step, stop=stop)
     if encoder is None:
         return None
-    encoder.save(target)
+    encoder.save(target, **said)
     tuned = await vectors_for(MiniLM(base, threads=1, name=target.stem, adapter=target), texts)
     chances = guess(train, others, [frozen, tuned])
     return [(text, names[int(row.argmax())]) for text, row in zip(others, chances, strict=True)]
@@ -86,8 +90,8 @@ def guess(train: Rows, others: Sequence[str], spaces: Sequence[Vectors]) -> Floa
     start[np.arange(len(train)), [names.index(label) for _, label in train]] = 1
     for vectors in spaces:
         head = IntentHead.train(known, [label for _, label in train], vectors=vectors[: len(train)])
-        said = head.predict(others, vectors[len(train) :])
-        start[len(train) :] += np.array([[one.scores[name] for name in names] for one in said]) / len(spaces)
+        seen = head.predict(others, vectors[len(train) :])
+        start[len(train) :] += np.array([[one.scores[name] for name in names] for one in seen]) / len(spaces)
     reach = _neighbours(np.concatenate([vectors[:, 0] for vectors in spaces], axis=1) / len(spaces) ** 0.5)
     found = start
     for _ in range(ROUNDS):
