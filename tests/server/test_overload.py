@@ -152,3 +152,42 @@ async def test_r7_a_turn_that_was_left_is_kept_as_far_as_it_came_and_has_an_end(
     assert isinstance(kept[-1], TurnFailed)
     assert "went away" in kept[-1].reason
     assert await office.finish_interrupted(older_seconds=0) == 0  # nothing is left to be answered
+
+
+class WaitingDesk:
+    """Answers when it is let, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.may = asyncio.Event()
+
+    async def turn(self, *, message: str, **_: object):
+        self.asked.append(message)
+        await self.may.wait()
+        yield ReplySent(text="You have 30 days.", route=Route.KNOWLEDGE, confidence=0.9)
+
+
+async def test_r7_a_message_is_answered_once_however_often_it_is_sent_and_whoever_looks_after_what_was_left(store: Store, tenant: TenantId):
+    """Regression: each further attempt took the first one's lease for its own, so that the desk answered twice at the same time."""
+    await store.for_tenant(tenant).keys.create(Role.SERVER, "test")
+    caller, desk = Caller(tenant=tenant, key=(await store.for_tenant(tenant).keys.list())[0].id), WaitingDesk()
+    office = FrontOffice(store=store, desk=desk, tenants={tenant: Tenant(id=tenant, name="Shop")}, settings=Settings())  # type: ignore[arg-type]
+    place = await store.for_tenant(tenant).conversations.open(key=caller.key, customer=None, channel="api")
+
+    async def ask(message: str, key: str) -> list[str]:
+        events = office.talk(caller=caller, message=message, conversation=place, idempotency_key=key)
+        return [r.event.text async for r in events if isinstance(r.event, ReplySent)]
+
+    async with asyncio.timeout(30):
+        first = asyncio.create_task(ask("May I return it?", "a"))
+        while not desk.asked:
+            await asyncio.sleep(0.01)
+        others = [asyncio.create_task(ask("May I return it?", "a")), asyncio.create_task(ask("And the box?", "b"))]
+        await asyncio.sleep(0.5)
+        looking = asyncio.create_task(office.finish_interrupted(older_seconds=0))
+        await asyncio.sleep(0.5)
+        assert desk.asked == ["May I return it?"]
+        desk.may.set()
+        assert [await first, *(await asyncio.gather(*others))] == [["You have 30 days."]] * 3
+        assert await looking == 0
+    assert desk.asked == ["May I return it?", "And the box?"]

@@ -245,6 +245,30 @@ async def test_a_turn_without_an_end_is_unfinished_until_it_gets_one(conversatio
     assert await conversations.unfinished() == []
 
 
+async def test_a_message_that_waits_behind_another_is_its_senders_for_as_long_as_they_wait(conversations, opened):
+    await conversations.append(opened, T1, [e.MessageReceived(text="hi")])
+    await conversations.append(opened, T2, [e.MessageReceived(text="ho")])
+    assert await conversations.unfinished(patience_seconds=30) == [(opened, T1)]
+    await conversations.append(opened, T1, [REPLY])
+    assert await conversations.unfinished(patience_seconds=30) == []
+    assert await conversations.unfinished() == [(opened, T2)]
+
+
+async def test_a_message_that_took_others_along_is_unfinished_at_once(conversations, opened):
+    await conversations.append(opened, T1, [e.MessageReceived(text="hi")])
+    await conversations.append(opened, T2, [e.MessageReceived(text="ho")])
+    await conversations.append(opened, T1, [e.TurnMerged(into=T2)])
+    assert await conversations.unfinished(patience_seconds=30) == [(opened, T2)]
+
+
+async def test_a_second_attempt_takes_the_lease_of_the_first_only_when_that_one_stopped_renewing(conversations, opened):
+    assert (await conversations.take(opened, turn=T1, holder=T1, seconds=30)).claimed
+    assert not (await conversations.take(opened, turn=T1, holder=f"{T1} again", seconds=30)).claimed
+    assert not (await conversations.take(opened, turn=T2, holder=f"{T2} again", seconds=70)).claimed
+    assert (await conversations.take(opened, turn=T1, holder=f"{T1} again", seconds=70)).claimed
+    assert not await conversations.renew(opened, holder=T1, seconds=30)
+
+
 async def test_what_a_human_dealt_with_is_not_unfinished_when_the_desk_gets_the_conversation_back(conversations, opened):
     await conversations.set_owner(opened, Owner.AGENT, agent="Dana")
     await conversations.append(opened, T1, [e.MessageReceived(text="hi")])

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 
 from frontdesk import __version__
 from frontdesk.desk.desk import Desk
@@ -100,7 +101,7 @@ class FrontOffice:
             received, standing = await self._earlier(store, caller, str(idempotency_key)), None
         else:
             received, standing = begun[0][-1], begun[1]
-        turn = _Turn(store=store, desk=self._desk, tenant=tenant, caller=caller, message=received, history=history)
+        turn = _Turn(store=store, desk=self._desk, tenant=tenant, caller=caller, message=received, history=history, again=begun is None)
         async with turn.kept():
             yield received
             if channel == CHAT and begun is not None:
@@ -123,7 +124,8 @@ class FrontOffice:
     async def finish_interrupted(self, *, older_seconds: float | None = None) -> int:
         """Answers turns that a crash cut off, here or on another replica, after their message was accepted; returns how many.
 
-        Only those whose message is older than `older_seconds` (by default somewhat more than a burst lasts) and that nobody is at.
+        Only those whose message is older than `older_seconds` (by default somewhat more than a burst lasts), that nobody is at, and whose
+        sender is not still waiting behind another message.
         """
         older = self._settings.burst_seconds + 2.0 if older_seconds is None else older_seconds
         room = asyncio.Semaphore(FINISHING_AT_ONCE)
@@ -137,8 +139,12 @@ class FrontOffice:
                     return 0
 
         stores = [(t, self._store.for_tenant(t.id)) for t in self.tenants.values()]
-        left = [(t, s, *found) for t, s in stores for found in await s.conversations.unfinished(older_seconds=older)]
+        left = [(t, s, *found) for t, s in stores for found in await self._cut_off(s, older)]
         return sum(await asyncio.gather(*(finish(*one) for one in left)))
+
+    async def _cut_off(self, store: TenantStore, older: float) -> list[tuple[ConversationId, TurnId]]:
+        waiting = older + self._settings.burst_seconds + WAIT_FOR_TURN_SECONDS
+        return await store.conversations.unfinished(older_seconds=older, patience_seconds=waiting)
 
     def _tenant(self, tenant: TenantId) -> Tenant:
         if tenant not in self.tenants:
@@ -151,7 +157,7 @@ class FrontOffice:
             return 0
         # A verified identity does not outlive its token, so an interrupted turn is finished as an anonymous one.
         caller = Caller(tenant=tenant.id, key=await store.conversations.key_of(conversation))
-        answering = _Turn(store=store, desk=self._desk, tenant=tenant, caller=caller, message=message, history=())
+        answering = _Turn(store=store, desk=self._desk, tenant=tenant, caller=caller, message=message, history=(), again=True)
         async with answering.kept(), aclosing(answering.answer(None, retried=False)) as events:
             return int(any([True async for _ in events]))
 
@@ -174,6 +180,8 @@ class _Turn:
     caller: Caller
     message: Recorded
     history: Sequence[tuple[str, str]]
+    again: bool = False
+    """Whether another attempt at this turn may be under way: a client's retry, or a turn that somebody else left."""
     _said: list[Event] = field(default_factory=list)
     _ended: bool = False
     _holding: bool = False
@@ -204,7 +212,7 @@ class _Turn:
         finally:
             if self._holding:
                 with suppress(FrontdeskError):
-                    await asyncio.shield(self.store.conversations.release(self._place, holder=self._id))
+                    await asyncio.shield(self.store.conversations.release(self._place, holder=self._holder))
 
     async def answer(self, standing: Standing | None, *, retried: bool) -> AsyncGenerator[Recorded]:
         """The events after MessageReceived. `standing` with a claimed lease saves asking for it; `retried` tries a failed turn again."""
@@ -228,6 +236,11 @@ class _Turn:
     @property
     def _id(self) -> TurnId:
         return self.message.turn
+
+    @cached_property
+    def _holder(self) -> str:
+        """Who holds the lease: a name of its own for a second attempt, or both would think that they have it."""
+        return f"{self._id} {uuid.uuid4().hex}" if self.again else self._id
 
     @property
     def _utterance(self) -> Utterance:
@@ -255,7 +268,7 @@ class _Turn:
         mark = fingerprint([*self.history, ("user", text), ("assistant", reply.text)]) if reply else None
         # A human may have taken over while the desk was thinking, or another replica the turn: then its words are dropped.
         kept = await self.store.conversations.append(
-            self._place, self._id, self._said, fingerprint=mark, if_owner=Owner.DESK, holder=self._id, release=True
+            self._place, self._id, self._said, fingerprint=mark, if_owner=Owner.DESK, holder=self._holder, release=True
         )
         self._ended = True
         self._holding = not kept
@@ -307,7 +320,7 @@ class _Turn:
         """Takes the conversation's turn, waiting while another one runs, here or on another replica; `kept` gives it back."""
         waited, pause = 0.0, 0.02
         while standing is None or not standing.claimed:
-            standing = await self.store.conversations.take(self._place, holder=self._id, seconds=LEASE_SECONDS)
+            standing = await self.store.conversations.take(self._place, turn=self._id, holder=self._holder, seconds=LEASE_SECONDS)
             if standing.claimed:
                 break
             if waited >= WAIT_FOR_TURN_SECONDS:
@@ -325,7 +338,7 @@ class _Turn:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 4)
             with suppress(FrontdeskError):
-                await self.store.conversations.renew(self._place, holder=self._id, seconds=LEASE_SECONDS)
+                await self.store.conversations.renew(self._place, holder=self._holder, seconds=LEASE_SECONDS)
 
     async def _flush(self) -> None:
         said, self._said = self._said, []
@@ -333,7 +346,7 @@ class _Turn:
 
     async def _give_up(self, reason: str) -> None:
         self._ended = True
-        holder = self._id if self._holding else None  # nothing is added when the reply was written although its commit seemed to fail
+        holder = self._holder if self._holding else None  # nothing is added when the reply was written although its commit seemed to fail
         with suppress(FrontdeskError):
             events = [*self._said, TurnFailed(reason=reason)]
             await self.store.conversations.append(self._place, self._id, events, holder=holder, release=self._holding)

@@ -148,9 +148,12 @@ class Conversations:
             raise Conflict("this conversation is closed: start a new one")
         return self._recorded(target, turn, added, events), self._standing(target, rows, said, claimed=rows[0].holder == turn)
 
-    async def take(self, id: ConversationId, *, holder: str, seconds: float) -> Standing:
-        """Claim the lease, as `claim` does, and see where the conversation stands. Raises NotFound."""
-        claims, rows, said = await self._run(self._step("claim", id=id, holder=holder, seconds=seconds), *self._whole(id))
+    async def take(self, id: ConversationId, *, turn: TurnId, holder: str, seconds: float) -> Standing:
+        """Claim the lease, as `claim` does, and see where the conversation stands. Raises NotFound.
+
+        The lease of another attempt at the same turn (its holder begins with the turn) counts as run out when half of it is over.
+        """
+        claims, rows, said = await self._run(self._step("claim", id=id, turn=turn, holder=holder, seconds=seconds), *self._whole(id))
         if not rows:
             raise NotFound(_NOT_FOUND)
         return self._standing(id, rows, said, claimed=bool(claims))
@@ -224,7 +227,7 @@ class Conversations:
 
     async def claim(self, id: ConversationId, *, holder: str, seconds: float) -> bool:
         """Take the lease on this conversation's turn, or lengthen one's own. False while another holder's lease runs."""
-        (rows,) = await self._run(self._step("claim", id=id, holder=holder, seconds=seconds))
+        (rows,) = await self._run(self._step("claim", id=id, turn=None, holder=holder, seconds=seconds))
         return bool(rows)
 
     async def renew(self, id: ConversationId, *, holder: str, seconds: float) -> bool:
@@ -274,9 +277,14 @@ class Conversations:
             raise NotFound(_NOT_FOUND)
         return KeyId(rows[0].key)
 
-    async def unfinished(self, *, older_seconds: float = 0.0) -> builtins.list[tuple[ConversationId, TurnId]]:
-        """Turns that got a message so long ago but no end, oldest first, where the desk owns the conversation and nobody is at it."""
-        (rows,) = await self._database.read(self._tenant, self._step("unfinished", seconds=older_seconds))
+    async def unfinished(
+        self, *, older_seconds: float = 0.0, patience_seconds: float = 0.0
+    ) -> builtins.list[tuple[ConversationId, TurnId]]:
+        """Turns that got a message so long ago but no end, oldest first, where the desk owns the conversation and nobody is at it.
+
+        One that came behind another turn of its conversation counts only after `patience_seconds`: until then its sender may be waiting.
+        """
+        (rows,) = await self._database.read(self._tenant, self._step("unfinished", seconds=older_seconds, patience=patience_seconds))
         return [(ConversationId(row.conversation), TurnId(row.turn)) for row in rows]
 
     async def erase(self, *, customer: CustomerId | None = None, id: ConversationId | None = None) -> int:

@@ -85,7 +85,9 @@ order by updated_at desc limit 1
 -- name: claim
 update conversations set holder = %(holder)s, held_until = clock_timestamp() + make_interval(secs => %(seconds)s)
 where tenant = %(tenant)s and id = %(id)s
-  and (holder is null or holder = %(holder)s or held_until < clock_timestamp())
+  and (holder is null or holder = %(holder)s or held_until < clock_timestamp()
+    -- Another attempt at the same turn that no longer renews is gone: a retry need not wait until its lease has run out.
+    or starts_with(holder, %(turn)s::text) and held_until < clock_timestamp() + make_interval(secs => %(seconds)s / 2.0))
 returning id
 
 -- name: renew
@@ -124,6 +126,11 @@ select t.conversation, t.turn from turns t join conversations c on c.tenant = t.
 where t.tenant = %(tenant)s and t.finished_at is null and c.owner = 'desk'
   and t.started_at <= clock_timestamp() - make_interval(secs => %(seconds)s)
   and (c.held_until is null or c.held_until < clock_timestamp())
+  -- Who came behind another message may still be waiting: a place that has just become free is theirs, for as long as they wait.
+  and (t.started_at <= clock_timestamp() - make_interval(secs => %(patience)s) or not exists (
+    select 1 from turns o where o.tenant = t.tenant and o.conversation = t.conversation and o.turn <> t.turn
+      and (o.finished_at is null and o.started_at < t.started_at or o.finished_at >= t.started_at and not exists (
+        select 1 from events e where e.tenant = o.tenant and e.conversation = o.conversation and e.turn = o.turn and e.kind = 'turn_merged'))))
 order by t.started_at
 
 -- name: erase
