@@ -363,7 +363,7 @@ async def folds(options: argparse.Namespace) -> None:
     fold[np.random.default_rng(7).permutation(len(rows))] = np.arange(len(rows)) % 5
     found = []
     for held in range(options.folds):
-        train, test = ([row for row, f in zip(rows, fold, strict=True) if (f == held) is kept] for kept in (False, True))
+        train, test = ([row for row, f in zip(rows, fold, strict=True) if bool(f == held) is kept] for kept in (False, True))
         frozen, tuned = await measured(train, test, Contrast(steps=options.steps or 800, labels=48, each=2, rate=1e-3, rank=16))
         found.append(tuned["accuracy"])
         show(f"BANKING77 fold {held + 1}: frozen -> tuned", f"{frozen['accuracy']:.3f} {tuned['accuracy']:.3f}")
