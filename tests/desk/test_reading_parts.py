@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from frontdesk.desk import guardrails
 from frontdesk.desk.draft import Sentence
 from frontdesk.desk.everyday import meanings
+from frontdesk.desk.guardrails import stem
 from frontdesk.desk.knowledge import from_documents
 from frontdesk.desk.phrasing import unfaithful
 from frontdesk.desk.quantities import Dimension
@@ -153,6 +155,16 @@ def test_everyday_words_of_one_thing_are_one():
     assert set(meanings("can I send the telly back?")) & set(meanings("returning a television set"))
     assert meanings("I want my money back") == meanings("a refund")
     assert not set(meanings("a baby")) & set(meanings("a child"))
+
+
+def test_no_everyday_word_stands_in_two_groups():
+    """Regression: "costly" has the stem of "cost", so that a cost and a price were two things."""
+    places: dict[str, list[str]] = {}
+    for line in (files("frontdesk.desk") / "everyday.txt").read_text(encoding="utf-8").splitlines():
+        for word in set() if line.startswith("#") else {w if "_" in w else stem(w) for w in line.split()}:
+            places.setdefault(word, []).append(line)
+    assert {word: lines for word, lines in places.items() if len(lines) > 1} == {}
+    assert meanings("what does it cost") == meanings("the price")
 
 
 def test_courtesy_around_a_question_is_no_part_of_it():
