@@ -147,12 +147,14 @@ async def test_a_tail_survives_the_loss_of_its_connections(store: Store, tenant,
     events = tail(store, tenant=tenant)
     waiting = asyncio.create_task(take(events, 2))
     before = await say(store, tenant, opened)
-    await asyncio.sleep(0.2)
+    killed = 0
     with psycopg.connect(database_url, autocommit=True) as connection:
-        killed = connection.execute(
-            "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'frontdesk_tail'"
-        ).fetchone()
-    assert killed[0] > 0
+        async with asyncio.timeout(10):
+            while not killed:
+                await asyncio.sleep(0.05)
+                killed = connection.execute(
+                    "select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'frontdesk_tail'"
+                ).fetchone()[0]
     after = await say(store, tenant, opened)
     assert await waiting == before + after
 
@@ -162,7 +164,7 @@ async def test_a_tail_that_ends_leaves_nothing_listening(store: Store, tenant, o
     await say(store, tenant, opened)
     await take(events, 1)
     await events.aclose()
-    await asyncio.sleep(0.1)
-    with psycopg.connect(database_url) as connection:
-        listening = connection.execute("select count(*) from pg_stat_activity where query ilike 'listen%'").fetchone()
-    assert listening == (0,)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        async with asyncio.timeout(10):  # the server notices a moment later
+            while connection.execute("select count(*) from pg_stat_activity where query ilike 'listen%'").fetchone() != (0,):
+                await asyncio.sleep(0.05)

@@ -132,7 +132,9 @@ async def test_closing_the_iterator_cancels_the_work_upstream(client_of, stub):
 async def test_cancelling_the_task_cancels_the_work_upstream_and_frees_the_slot(client_of, stub, behaviour):
     client = client_of(behaviour, first_token=30, total=30)
     task = asyncio.create_task(complete(client, asked("x")))
-    await asyncio.sleep(0.15)
+    async with asyncio.timeout(10):
+        while not stub.open:
+            await asyncio.sleep(0.01)
     assert client.admission.inside == 1
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -111,7 +111,7 @@ def test_an_open_stream_gets_what_happens_later(served: Served):
     listener.start()
     time.sleep(0.2)
     Caller(served, key=me.key).say(conversation, "Are returns free?")
-    listener.join(5)
+    listener.join(30)
     assert seen[-1]["kind"] == "reply_sent"
 
 

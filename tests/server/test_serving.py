@@ -40,10 +40,12 @@ def test_a_stop_ends_event_streams_and_lets_a_turn_finish(settings: Settings):
         )
         listening.start()
         asking.start()
-        time.sleep(0.25)
+        deadline = time.monotonic() + 10
+        while not (served.office.front_office.calls and served.app.state.desk.streams.taken) and time.monotonic() < deadline:
+            time.sleep(0.01)
         stopped = time.monotonic()
-    listening.join(5)
-    asking.join(5)
+    listening.join(30)
+    asking.join(30)
     assert not listening.is_alive()
     assert said == [REPLY.text]
     assert time.monotonic() - stopped < 5
