@@ -16,16 +16,14 @@ from frontdesk.desk import guardrails, languages
 from frontdesk.desk.briefing import Briefing, Briefings
 from frontdesk.desk.draft import Draft, Sentence
 from frontdesk.desk.dynamic import CERTAIN, LIVELY, Attempt, Dynamic, Proposal
-from frontdesk.desk.faq import from_faq
 from frontdesk.desk.handoff import GIVES_UP, PUT_THROUGH, WANTS_HUMAN, Category, hand_off
 from frontdesk.desk.intent import Intent
-from frontdesk.desk.knowledge import from_documents
 from frontdesk.desk.lookup import Lookup
 from frontdesk.desk.phrasing import Phrasing
 from frontdesk.desk.proposing import AT_HAND, POSSIBLE, wants_translation
+from frontdesk.desk.quoting import drafted, with_rival
 from frontdesk.desk.reading import Evidence, Question, Reader, together
 from frontdesk.desk.understanding import Part, clauses_of, parts_of
-from frontdesk.desk.units import UnitKind
 from frontdesk.desk.wishes import asks, is_order
 from frontdesk.domain.conversation import Conversation, Route
 from frontdesk.domain.events import (
@@ -233,7 +231,7 @@ class Desk:
             read: list[Answer] = []
             repeated = proposal is not None and proposal.operation.name in told
             if proposal is None or proposal.score < CERTAIN or repeated:
-                async for event in self._look_up(briefing, lookup, part, intent, read):
+                async for event in self._look_up(briefing, lookup, part, intent, read, alone=len(parts) == 1):
                     yield event
             if repeated and proposal is not None and proposal.score < CERTAIN and self._answers(read):
                 proposal = None  # one answer of an operation is enough where the documents answer the other question
@@ -279,7 +277,7 @@ class Desk:
         """Begins all searches; a message of several parts is also read as a whole."""
         lookup.begin(briefing, *([message] if len(parts) > 1 else []), *(p.readings[0] for p in parts))
         if len(parts) > 1:
-            async for event in self._look_up(briefing, lookup, Part(text=message, readings=(message,)), intent, answers):
+            async for event in self._look_up(briefing, lookup, Part(text=message, readings=(message,)), intent, answers, alone=False):
                 yield event
 
     async def _otherwise(
@@ -374,9 +372,9 @@ class Desk:
         return not ranked or ranked[0].probability < (ASKED_IN_ANGER if asked else OVERRULES)
 
     async def _look_up(
-        self, briefing: Briefing, lookup: Lookup, part: Part, intent: Intent, answers: list[Answer]
+        self, briefing: Briefing, lookup: Lookup, part: Part, intent: Intent, answers: list[Answer], *, alone: bool = True
     ) -> AsyncGenerator[Event]:
-        """Reads the tenant's sources (and those of the lines behind a front door) for one part of the message."""
+        """Reads the tenant's sources (and those of the lines behind a front door) for one part of the message; `alone`: it has no other."""
         tenant = briefing.tenant
         lines = [briefing, *[await self._briefings.of(self._tenants[t]) for t in tenant.lines if t in self._tenants]]
         best: tuple[Question, list[Evidence]] | None = None
@@ -413,7 +411,9 @@ class Desk:
         if chance < (OVERRULES if off_topic else _least(briefing)) and (strict or ranked[0].alone < ALONE):
             answers.append(Answer(part=part, draft=None, nearest=ranked[0]))
             return
-        draft = _draft(question, ranked)
+        draft = drafted(question, ranked)
+        if alone and not briefing.foreign:
+            draft = with_rival(draft, question, ranked, between=briefing.phrases.say("or_this"))
         if (there := briefing.written(ranked[0].unit.passage)) != briefing.language:
             said = briefing.phrases.say("only_in", languages=languages.named([there], briefing.language))
             draft = replace(draft, sentences=(Sentence(text=said, factual=False), *draft.sentences))
@@ -491,12 +491,6 @@ async def _carried(briefing: Briefing, attempt: Attempt) -> AsyncGenerator[Event
         yield objection
     async for event in _say(draft):
         yield event
-
-
-def _draft(question: Question, ranked: Sequence[Evidence]) -> Draft:
-    if ranked[0].unit.kind is UnitKind.FAQ:
-        return from_faq(ranked[0])
-    return from_documents(question, [e for e in ranked if e.unit.kind is not UnitKind.FAQ])
 
 
 def _compose(
