@@ -235,7 +235,7 @@ class Desk:
                     yield event
             if repeated and proposal is not None and proposal.score < CERTAIN and self._answers(read):
                 proposal = None  # one answer of an operation is enough where the documents answer the other question
-            if proposal is not None and proposal.score >= _bar(read, proposal, self._reader.answerable, answered=bool(answers)):
+            if proposal is not None and proposal.score >= _bar(read, proposal, answered=bool(answers)):
                 attempt = await self._dynamic.carry_out(briefing, caller, conversation, proposal, message)
                 attempt = replace(attempt, missed=attempt.missed and proposal.score < STRANGER)
                 async for event in self._instead(briefing, lookup, part, intent, attempt, read):
@@ -245,7 +245,7 @@ class Desk:
                     told.add(proposal.operation.name)
                     for event in attempt.events:
                         yield event
-                    answers += self._better(read, Answer(part=part, draft=attempt.draft), attempt)
+                    answers += self._better(read, Answer(part=part, draft=attempt.draft), attempt, proposal)
                     if proposal.rest and not attempt.asks and part not in beside:
                         beside.append(replace(part, text=proposal.rest, readings=(proposal.rest, f"{proposal.focus} {proposal.rest}")))
                         waiting.insert(0, beside[-1])
@@ -267,9 +267,15 @@ class Desk:
             async for event in self._look_up(briefing, lookup, part, intent, read):
                 yield event
 
-    def _better(self, read: list[Answer], live: Answer, attempt: Attempt) -> list[Answer]:
-        """What the sources answer surely, where a look-up missed; else what came of the look-up."""
-        return read if attempt.missed and self._answers(read) else [live]
+    def _better(self, read: list[Answer], live: Answer, attempt: Attempt, proposal: Proposal) -> list[Answer]:
+        """What the sources answer surely, where a look-up missed; else what came of the look-up. Where that only asks for something, what the
+        sources may have to the question stands before it: who meant a rule need not answer first."""
+        if attempt.missed and self._answers(read):
+            return read
+        told = read[0].draft if read and not proposal.operation.writes and attempt.asks else None
+        if told is None or live.draft is None:
+            return [live]
+        return [read[0], replace(live, draft=replace(live.draft, route=told.route)) if self._answers(read) else live]
 
     async def _look_up_whole(
         self, briefing: Briefing, lookup: Lookup, message: str, parts: Sequence[Part], intent: Intent, answers: list[Answer]
@@ -460,8 +466,8 @@ def _or_whole(found: Answer, whole: Sequence[Answer]) -> Answer:
     return replace(whole[0], part=found.part) if surer else found
 
 
-def _bar(read: Sequence[Answer], proposal: Proposal, enough: float, *, answered: bool) -> float:
-    """How sure a tool must be, the surer the better the documents answer the same question; `enough`: from where on they do so surely.
+def _bar(read: Sequence[Answer], proposal: Proposal, *, answered: bool) -> float:
+    """How sure a tool must be, the surer the better the documents answer the same question.
 
     `answered`: another part of the message has its answer already; then a question back needs better grounds.
     """
@@ -476,8 +482,7 @@ def _bar(read: Sequence[Answer], proposal: Proposal, enough: float, *, answered:
         return POSSIBLE if at_hand else LIVELY if proposal.unready or proposal.operation.writes else AT_HAND
     odds = nearest.probability / max(1e-6, 1 - nearest.probability)
     # Asking for a detail costs less than asking a guest to sign in for what may be a question about the rules.
-    costly = proposal.unready and nearest.probability >= enough
-    least = STRANGER if proposal.unready and own else UNREADY if costly else OWN_READY if at_hand else LIVELY
+    least = STRANGER if proposal.unready and own else UNREADY if proposal.unready else OWN_READY if at_hand else LIVELY
     rivalry = RIVALRY + (OWN_EASE if at_hand else 0.0)
     return max(least, 1 / (1 + math.exp(rivalry - 0.5 * math.log(max(odds, 1e-6)))))
 
