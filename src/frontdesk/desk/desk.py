@@ -268,14 +268,16 @@ class Desk:
                 yield event
 
     def _better(self, read: list[Answer], live: Answer, attempt: Attempt, proposal: Proposal) -> list[Answer]:
-        """What the sources answer surely, where a look-up missed; else what came of the look-up. Where that only asks for something, what the
-        sources may have to the question stands before it: who meant a rule need not answer first."""
+        """What the sources answer, where a look-up missed; else what came of the look-up. Where that only asks for something, what the sources
+        answer surely stands before it: who meant a rule need not say more first."""
         if attempt.missed and self._answers(read):
             return read
-        told = read[0].draft if read and not proposal.operation.writes and attempt.asks else None
+        open_to_doubt = read and attempt.asks and not proposal.operation.writes and proposal.score < STRANGER
+        nearest = read[0].nearest if open_to_doubt else None
+        told = read[0].draft if nearest is not None and nearest.probability >= OVERRULES else None
         if told is None or live.draft is None:
             return [live]
-        return [read[0], replace(live, draft=replace(live.draft, route=told.route)) if self._answers(read) else live]
+        return [read[0], replace(live, draft=replace(live.draft, route=told.route))]
 
     async def _look_up_whole(
         self, briefing: Briefing, lookup: Lookup, message: str, parts: Sequence[Part], intent: Intent, answers: list[Answer]
