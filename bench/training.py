@@ -364,7 +364,7 @@ async def folds(options: argparse.Namespace) -> None:
     found = []
     for held in range(options.folds):
         train, test = ([row for row, f in zip(rows, fold, strict=True) if bool(f == held) is kept] for kept in (False, True))
-        frozen, tuned = await measured(train, test, Contrast(steps=options.steps or 800, labels=48, each=2, rate=1e-3, rank=16))
+        frozen, tuned = await measured(train, test, Contrast(steps=options.steps or 150, labels=48, each=2, rate=1e-3, rank=16))
         found.append(tuned["accuracy"])
         show(f"BANKING77 fold {held + 1}: frozen -> tuned", f"{frozen['accuracy']:.3f} {tuned['accuracy']:.3f}")
     mean = float(np.mean(found))
