@@ -189,6 +189,14 @@ class Served:
         return issue_customer_token(self.do(self.office.store.signing_secret()), tenant, CustomerId(customer), time.time())
 
 
+def eventually(holds: Callable[[], object], seconds: float = 10) -> bool:
+    """Whether something holds soon: the other side runs in a thread of its own and tells nobody when it has got there."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return bool(found)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def logs() -> Iterator[io.StringIO]:
     """What the program logs during the tests."""

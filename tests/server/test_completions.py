@@ -18,7 +18,7 @@ from frontdesk.domain.tenancy import CustomerId
 from frontdesk.errors import ModelUnavailable, NotFound
 from frontdesk.settings import Settings
 
-from .conftest import ACME, OTHER, REPLY, Served
+from .conftest import ACME, OTHER, REPLY, Served, eventually
 
 ASK = [{"role": "user", "content": "Are returns free?"}]
 
@@ -292,10 +292,7 @@ def test_a_bug_in_a_turn_is_a_500_that_tells_nothing(served: Served):
 
 def becomes_idle(served: Served, within: float = 10.0) -> bool:
     """Whether no turn runs any more soon after a client left; the server tells nobody that one was cancelled, so it is looked at."""
-    deadline = time.monotonic() + within
-    while served.app.state.desk.turns.running and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return served.app.state.desk.turns.running == 0
+    return eventually(lambda: served.app.state.desk.turns.running == 0, within)
 
 
 def test_a_client_that_hangs_up_cancels_its_turn_and_frees_its_slot(served: Served):

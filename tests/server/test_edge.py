@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import time
 
 import httpx
 import pytest
@@ -17,7 +16,7 @@ from frontdesk.errors import RateLimited, StoreUnavailable
 from frontdesk.server.limits import RateLimits
 from frontdesk.server.logging_setup import without_secrets
 
-from .conftest import ACME, OTHER, REPLY, Served
+from .conftest import ACME, OTHER, REPLY, Served, eventually
 
 SHOP = "https://shop.acme.example"
 CHAT = {"model": ACME, "messages": [{"role": "user", "content": "Is card 4945 8073 0215 7365 of anna.meyer@example.org charged?"}]}
@@ -109,10 +108,8 @@ def test_staff_endpoints_are_closed_to_other_origins(served: Served):
 
 def logged(logs: io.StringIO, start: int, word: str) -> str:
     """What was logged from `start` on, once it holds a word: the server writes its line beside the answer."""
-    deadline = time.monotonic() + 10
-    while word not in (text := logs.getvalue()[start:]) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return text
+    eventually(lambda: word in logs.getvalue()[start:])
+    return logs.getvalue()[start:]
 
 
 def test_logs_hold_the_request_and_neither_words_nor_secrets(served: Served, logs: io.StringIO):

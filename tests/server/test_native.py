@@ -16,7 +16,7 @@ from frontdesk.domain.conversation import Route
 from frontdesk.domain.events import DraftRejected, KnowledgeGapFound, ReplySent, SentenceReleased
 from frontdesk.domain.tenancy import Role
 
-from .conftest import ACME, REPLY, Served
+from .conftest import ACME, REPLY, Served, eventually
 
 
 class Caller:
@@ -38,10 +38,8 @@ class Caller:
 
     def settle(self, conversation: str, count: int) -> dict[str, Any]:
         """The conversation once it holds so many utterances."""
-        deadline = time.monotonic() + 5
-        while len((got := self.read(conversation))["utterances"]) < count and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return got
+        eventually(lambda: len(self.read(conversation)["utterances"]) >= count, 5)
+        return self.read(conversation)
 
     @contextmanager
     def events(self, conversation: str, **headers: str) -> Iterator[Iterator[dict[str, Any]]]:

@@ -12,7 +12,7 @@ from frontdesk.errors import PortInUse
 from frontdesk.server.serving import bind
 from frontdesk.settings import Settings
 
-from .conftest import ACME, REPLY, Served
+from .conftest import ACME, REPLY, Served, eventually
 
 
 def test_an_address_that_is_taken_is_said_in_one_sentence():
@@ -40,9 +40,7 @@ def test_a_stop_ends_event_streams_and_lets_a_turn_finish(settings: Settings):
         )
         listening.start()
         asking.start()
-        deadline = time.monotonic() + 10
-        while not (served.office.front_office.calls and served.app.state.desk.streams.taken) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        assert eventually(lambda: served.office.front_office.calls and served.app.state.desk.streams.taken)
         stopped = time.monotonic()
     listening.join(30)
     asking.join(30)

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="NOT TESTED: training needs torch (p
 pytest.importorskip("peft", reason="NOT TESTED: training needs peft (pip install 'frontdesk[train]')")
 pytestmark = pytest.mark.train
 
+# After the checks: these modules need torch and peft, and without them the file is to be skipped, not broken.
 from tests.training.tiny import make_base  # noqa: E402
 
 from frontdesk.domain.knowledge import FaqPair  # noqa: E402

@@ -238,7 +238,7 @@ class Desk:
             if proposal is not None and proposal.score >= _bar(read, proposal, answered=bool(answers)):
                 attempt = await self._dynamic.carry_out(briefing, caller, conversation, proposal, message)
                 attempt = replace(attempt, missed=attempt.missed and proposal.score < STRANGER)
-                async for event in self._instead(briefing, lookup, part, intent, attempt, read):
+                async for event in self._instead(briefing, lookup, part, intent, attempt, read, alone=len(parts) == 1):
                     yield event
                 if not (asked and attempt.asks):  # one open question at a time
                     asked = asked or attempt.asks
@@ -260,11 +260,11 @@ class Desk:
             answers += [a for a in answered if a.draft is not None or part not in beside]
 
     async def _instead(
-        self, briefing: Briefing, lookup: Lookup, part: Part, intent: Intent, attempt: Attempt, read: list[Answer]
+        self, briefing: Briefing, lookup: Lookup, part: Part, intent: Intent, attempt: Attempt, read: list[Answer], *, alone: bool
     ) -> AsyncGenerator[Event]:
         """Reads the sources too, where a look-up knew nothing of what the customer named."""
         if attempt.missed and not read:
-            async for event in self._look_up(briefing, lookup, part, intent, read):
+            async for event in self._look_up(briefing, lookup, part, intent, read, alone=alone):
                 yield event
 
     def _better(self, read: list[Answer], live: Answer, attempt: Attempt, proposal: Proposal) -> list[Answer]:
@@ -380,7 +380,7 @@ class Desk:
         return not ranked or ranked[0].probability < (ASKED_IN_ANGER if asked else OVERRULES)
 
     async def _look_up(
-        self, briefing: Briefing, lookup: Lookup, part: Part, intent: Intent, answers: list[Answer], *, alone: bool = True
+        self, briefing: Briefing, lookup: Lookup, part: Part, intent: Intent, answers: list[Answer], *, alone: bool
     ) -> AsyncGenerator[Event]:
         """Reads the tenant's sources (and those of the lines behind a front door) for one part of the message; `alone`: it has no other."""
         tenant = briefing.tenant
