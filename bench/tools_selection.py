@@ -1,6 +1,6 @@
 """How well operations are chosen for messages: leave-one-business-out over `tests/tools/selection.yaml`, and the weights fitted on all.
 
-`python -m bench.tools_selection [--stories] [--json] [--write] [--fresh]` needs the embedding model in the cache. Prints what was chosen wrong, for the next improvement;
+`python -m bench.tools_selection [--stories] [--json] [--write] [--together] [--fresh]` needs the embedding model in the cache. Prints what was chosen wrong, for the next improvement;
 `--write` makes the head on the meaning of a message anew (`tools/selection_head.npz`). What the head says of a message in training comes
 from one that has not seen the message's business, else the weights would trust it too much.
 """
@@ -26,11 +26,12 @@ from sklearn.linear_model import LogisticRegression
 from frontdesk import settings
 from frontdesk.desk.intent import support_set
 from frontdesk.models import registry
+from frontdesk.models.cross_encoder import CrossEncoder
 from frontdesk.models.embedder import MiniLM
 from frontdesk.models.protocols import Vectors
 from frontdesk.tools import selection
 from frontdesk.tools.businesses import operations
-from frontdesk.tools.selection import ABOUT, RANK, SURE, Choice, Head, Selector
+from frontdesk.tools.selection import ABOUT, ABOUT_READ, RANK, RANK_READ, SURE, Choice, Head, Selector
 
 SET = Path(__file__).parent.parent / "tests/tools/selection.yaml"
 COMPANIES = SET.with_name("selection_companies.yaml")
@@ -43,6 +44,7 @@ STORIES = SET.with_name("selection_stories.yaml")
 """More questions for the businesses of the other files, with a story around them, as customers write them."""
 READING = Path(__file__).parent.parent / "src/frontdesk/desk/reading_set"
 ADAPTER = READING.with_name("reading_encoder.safetensors")
+PAIRS = READING.with_name("reading_pairs.safetensors")
 TODAY = date(2027, 3, 17)
 HEADS = "reading-encoder"
 """The embedder whose vectors the head reads: the one that learnt how customers put things."""
@@ -61,6 +63,7 @@ class Row:
     choices: list[Choice]
     vector: Vectors
     standing: float = 0.0
+    strange: bool = False
 
 
 Rows = dict[str, list[Row]]
@@ -74,16 +77,18 @@ UNLIKE = 0.55
 """A question is strange to a business when no operation there is more like its own operation than this (cosine of the mean lines)."""
 STRANGE = 0.5
 """Weight of such a question beside one of the business's own."""
+CAUTION_READ = 0.3
+"""The same once more when message and operation are also read together."""
 CAUTION = 0.6
 """Taken from the log-odds of every message: to ask somebody to sign in for what was a question about the rules costs more than to miss a
 look-up, which the desk may still try where no document answers."""
 
 
-async def ranked(embedder: MiniLM, *, stories: bool = False) -> tuple[Rows, Rows]:
+async def ranked(embedder: MiniLM, matcher: CrossEncoder, *, stories: bool = False) -> tuple[Rows, Rows]:
     """Every question of every business with its operations, ranked; and questions of other businesses put to it."""
     every = businesses(stories=stories)
     out: Rows = {}
-    selectors = {business: Selector(operations(data["operations"]), embedder) for business, data in every.items()}
+    selectors = {business: Selector(operations(data["operations"]), embedder, matcher) for business, data in every.items()}
     for business, data in every.items():
         selector = selectors[business]
         asked = [(q, None if name == "~" else name) for name, questions in data["questions"].items() for q in questions]
@@ -112,7 +117,7 @@ async def strangers(rows: Rows, selectors: Mapping[str, Selector], embedder: Min
         asked = [(r.question, r.vector) for r in far[:STRANGERS]]
         some = [*draw.sample(others, BESIDE), *draw.sample(nobodys, BESIDE)]
         asked += zip(some, await embedder.embed(some), strict=True)
-        out[business] = [Row(q, None, await selector.rank(q, today=TODAY, vector=v), v) for q, v in asked]
+        out[business] = [Row(q, None, await selector.rank(q, today=TODAY, vector=v), v, strange=True) for q, v in asked]
     return out
 
 
@@ -227,11 +232,89 @@ def measure(rows: Rows, strange: Rows, business: str, *, show: bool) -> dict[str
     return counts
 
 
-async def fresh(embedder: MiniLM) -> dict[str, int]:
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A row as it is when message and operation are also read together: each operation's score by signs, its log-odds, and what reading says."""
+
+    row: Row
+    fit: Vectors
+    about: Vectors
+    said: Vectors
+
+    @classmethod
+    def of(cls, row: Row, rank: list[str], weights: Any, judge: LogisticRegression, names: list[str]) -> Read:
+        """`weights` and `judge` from businesses that are not the row's."""
+        fit = _matrix(row.choices, rank) @ weights
+        gaps = np.clip(fit - np.array([np.delete(fit, i).max() for i in range(len(fit))]), -3, 3)
+        known = [{**c.features, "gap": float(g), "standing": row.standing} for c, g in zip(row.choices, gaps, strict=True)]
+        about = judge.decision_function([[k[n] for n in names] for k in known]) - CAUTION
+        return cls(row, fit, about, np.array([c.features["read"] for c in row.choices]))
+
+    def best(self, weights: Any) -> tuple[int, list[float]]:
+        """The first operation under these weights of both, and what speaks for the message being about it."""
+        both = weights[0] * self.fit + weights[1] * self.said
+        first, second = np.argsort(-both)[:2]
+        return int(first), [float(self.about[first]), float(self.said[first]), float(np.clip(both[first] - both[second], -3, 3))]
+
+
+def fit_read(some: list[Read]) -> tuple[Any, LogisticRegression]:
+    """Weights of signs and reading for the order, and for whether it is about the first at all."""
+    asked = [(r, [c.operation.name for c in r.row.choices].index(r.row.name)) for r in some if r.row.name]
+
+    def loss(weights: Any) -> float:
+        total = 0.0
+        for read, right in asked:
+            both = weights[0] * read.fit + weights[1] * read.said
+            total -= both[right] - both.max() - np.log(np.exp(both - both.max()).sum())
+        return total / len(asked)
+
+    weights = minimize(loss, np.array([0.5, 0.5]), method="Nelder-Mead").x
+    table = np.array([r.best(weights)[1] for r in some])
+    counting = [1.0 if r.row.name or not r.row.strange else STRANGE for r in some]
+    return weights, LogisticRegression(max_iter=5000).fit(table, [r.row.name is not None for r in some], counting)
+
+
+def read_together(rows: Rows, strange: Rows) -> None:
+    """Prints what reading message and operation together brings, and the weights: in parts, each judged by what was fitted on the others."""
+    rank, about = list(RANK), [n for n in ABOUT if n != "bias"]
+    parts: list[list[Read]] = []
+    for part in range(PARTS):
+        mine = list(rows)[part::PARTS]
+        known, unknown = told({b: some for b, some in rows.items() if b not in mine}, strange)
+        weights, head = fit_rank(known, rank), fit_head(known)
+        judge = fit_about(known, unknown, rank, weights, about)
+        own = [replace(r, standing=head.value(r.vector)) for b in mine for r in (*rows[b], *strange[b])]
+        parts.append([Read.of(r, rank, weights, judge, about) for r in own])
+    for name, both in (("signs alone", False), ("read together as well", True)):
+        counts = dict.fromkeys(("questions", "first", "chosen", "others", "declined", "strange", "strange_declined"), 0)
+        for part, some in enumerate(parts):
+            weights, judge = (
+                fit_read([r for other, more in enumerate(parts) if other != part for r in more]) if both else (np.array([1.0, 0.0]), None)
+            )
+            for read in some:
+                first, seen = read.best(weights)
+                sure = bool(
+                    (judge.decision_function([seen])[0] - CAUTION_READ if judge is not None else seen[0]) >= math.log(SURE / (1 - SURE))
+                )
+                right = read.row.choices[first].operation.name == read.row.name
+                kind = "questions" if read.row.name else "strange" if read.row.strange else "others"
+                counts[kind] += 1
+                counts["first"] += right
+                counts["chosen"] += right and sure
+                if kind != "questions":
+                    counts["declined" if kind == "others" else "strange_declined"] += not sure
+        print(f"{name}, in {PARTS} parts:", counts)
+    weights, judge = fit_read([r for some in parts for r in some])
+    print("RANK_READ", {n: round(float(w), 3) for n, w in zip(RANK_READ, weights, strict=True)})
+    fitted = [float(judge.intercept_[0]) - CAUTION_READ, *map(float, judge.coef_[0])]
+    print("ABOUT_READ", {n: round(w, 3) for n, w in zip(ABOUT_READ, fitted, strict=True)})
+
+
+async def fresh(embedder: MiniLM, matcher: CrossEncoder) -> dict[str, int]:
     """What the weights in service make of businesses that neither they nor the encoder have seen."""
     counts = dict.fromkeys(("businesses", "questions", "first", "chosen", "others", "declined"), 0)
     for data in yaml.safe_load(CRAFTS.read_text(encoding="utf-8")).values():
-        selector = Selector(operations(data["operations"]), embedder)
+        selector = Selector(operations(data["operations"]), embedder, matcher)
         counts["businesses"] += 1
         for name, questions in data["questions"].items():
             for question, vector in zip(questions, await embedder.embed(questions), strict=True):
@@ -249,15 +332,22 @@ def main() -> None:
     options.add_argument("--json", action="store_true")
     options.add_argument("--stories", action="store_true", help="with questions that have a story around them, which are far harder")
     options.add_argument("--write", action="store_true", help="write the head that comes with the program anew")
+    options.add_argument("--together", action="store_true", help="weigh what reading message and operation together says beside the signs")
     options.add_argument("--fresh", action="store_true", help="measure the weights in service on businesses that nothing was fitted on")
     asked = options.parse_args()
     embedder = encoder()
-    if asked.fresh:
-        print(json.dumps(asyncio.run(fresh(embedder))))
+    matcher = CrossEncoder(registry.pull("all-minilm-l6-v2", settings.load().cache), PAIRS, threads=settings.load().compute_threads)
+    try:
+        if asked.fresh:
+            print(json.dumps(asyncio.run(fresh(embedder, matcher))))
+            return
+        rows, strange = asyncio.run(ranked(embedder, matcher, stories=asked.stories))
+    finally:
         embedder.close()
+        matcher.close()
+    if asked.together:
+        read_together(rows, strange)
         return
-    rows, strange = asyncio.run(ranked(embedder, stories=asked.stories))
-    embedder.close()
     totals: dict[str, int] = {}
     for business in rows:
         for key, value in measure(rows, strange, business, show=not asked.json).items():

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 import frontdesk.desk
 from frontdesk import settings
 from frontdesk.domain.tenancy import TenantId
+from frontdesk.models.cross_encoder import CrossEncoder
 from frontdesk.models.embedder import MiniLM
 from frontdesk.settings import Settings
 from frontdesk.store.embedded import Embedded
@@ -142,5 +143,14 @@ def encoder(models_cache: Path) -> Iterator[MiniLM]:
     """The encoder that learnt how customers put things, as in service."""
     adapter = Path(frontdesk.desk.__file__).parent / "reading_encoder.safetensors"
     made = MiniLM(models_cache / "models" / "all-minilm-l6-v2", threads=1, name="reading-encoder", adapter=adapter)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def matcher(models_cache: Path) -> Iterator[CrossEncoder]:
+    """What reads a message and a text together, as in service."""
+    adapter = Path(frontdesk.desk.__file__).parent / "reading_pairs.safetensors"
+    made = CrossEncoder(models_cache / "models" / "all-minilm-l6-v2", adapter)
     yield made
     made.close()

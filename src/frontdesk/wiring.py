@@ -28,9 +28,10 @@ from frontdesk.knowledge.library import Library, SyncReport
 from frontdesk.knowledge.tenants import load_tenants
 from frontdesk.models import registry
 from frontdesk.models.client import Changing, ChatClient, RemoteEmbedder
+from frontdesk.models.cross_encoder import CrossEncoder
 from frontdesk.models.embedder import MiniLM
 from frontdesk.models.local import LocalModel
-from frontdesk.models.protocols import Embedder, LanguageModel
+from frontdesk.models.protocols import Embedder, LanguageModel, Matcher
 from frontdesk.models.scripted import HashEmbedder, ScriptedModel
 from frontdesk.models.tuned import TunedModels
 from frontdesk.rights.erasing import Eraser
@@ -44,7 +45,7 @@ log = logging.getLogger(__name__)
 
 CONTEXT_TOKENS = 2048
 """Context of the embedded model for each conversation in flight."""
-READING_BASE = "all-minilm-l6-v2"
+READING_BASE, ENCODER, PAIRS = "all-minilm-l6-v2", "reading_encoder.safetensors", "reading_pairs.safetensors"
 SCRIPTED = "scripted:"
 _PULLING = threading.Lock()
 """A terminal shows one progress bar at a time."""
@@ -158,17 +159,25 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
         vectors = asyncio.create_task(_embedder(settings, stack))
         opening = asyncio.create_task(_store(settings, stack))
         speaking = asyncio.create_task(_language_model(settings, stack))
-        encoding = asyncio.create_task(_reading_encoder(settings))
+        encoding = asyncio.create_task(_reading_models(settings))
         await _all_ready(vectors, opening, speaking, encoding)
         embedder, store, (model, local) = vectors.result(), opening.result(), speaking.result()
         library = Library(store, embedder, max_bytes=settings.max_upload_bytes)
-        reader = Reader(embedder, encoder=encoding.result())
+        encoder, matcher = encoding.result()
+        reader = Reader(embedder, encoder=encoder, matcher=matcher)
         briefings = Briefings(store=store, embedder=embedder, reader=reader, catalogs=catalogs)
         http = await stack.enter_async_context(http_client())
         found = partial(_passages, library)
         translator = partial(_translator, settings, stack, {})
         dynamic = Dynamic(
-            store=store, embedder=embedder, encoder=reader.encoder, http=http, model=model, search=found, translator=translator
+            store=store,
+            embedder=embedder,
+            encoder=reader.encoder,
+            matcher=matcher,
+            http=http,
+            model=model,
+            search=found,
+            translator=translator,
         )
         tuned = await _tuned_models(settings, store, served, model, local, stack)
         phrasing = Phrasing(model, tuned=tuned)
@@ -273,13 +282,19 @@ async def _embedder(settings: Settings, stack: AsyncExitStack) -> Embedder:
     return await asyncio.to_thread(lambda: MiniLM(path, threads=settings.compute_threads))
 
 
-async def _reading_encoder(settings: Settings) -> Embedder | None:
-    """MiniLM with the adapter that reads customers' words. It stays embedded whatever makes the index's vectors; None: the same does both."""
+async def _reading_models(settings: Settings) -> tuple[Embedder | None, Matcher | None]:
+    """MiniLM with the adapter that compares customers' words with what is written, and with the one that reads both together.
+
+    They stay embedded whatever makes the index's vectors; None: its vectors do all of it.
+    """
     if settings.embeddings_url == SCRIPTED:
-        return None
+        return None, None
     path = await asyncio.to_thread(_pull, READING_BASE, settings)
-    with as_file(files("frontdesk.desk") / "reading_encoder.safetensors") as adapter:
-        return await asyncio.to_thread(lambda: MiniLM(path, threads=settings.compute_threads, name=_named(adapter), adapter=adapter))
+    with as_file(files("frontdesk.desk") / ENCODER) as adapter, as_file(files("frontdesk.desk") / PAIRS) as pairs:
+        return await asyncio.gather(
+            asyncio.to_thread(lambda: MiniLM(path, threads=settings.compute_threads, name=_named(adapter), adapter=adapter)),
+            asyncio.to_thread(lambda: CrossEncoder(path, pairs, threads=settings.compute_threads)),
+        )
 
 
 def _named(adapter: Path) -> str:

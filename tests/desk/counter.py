@@ -26,7 +26,7 @@ from frontdesk.domain.events import Event, ReplySent
 from frontdesk.domain.tenancy import Caller, CustomerId, HandoffContact, Identity, KeyId, Role, Tenant, TenantId, ToolSource
 from frontdesk.errors import ModelRefused
 from frontdesk.knowledge.library import Library as Knowledge
-from frontdesk.models.protocols import ChatRequest, Embedder, LanguageModel, ModelCall
+from frontdesk.models.protocols import ChatRequest, Embedder, LanguageModel, Matcher, ModelCall
 from frontdesk.models.scripted import Reply, ScriptedModel
 from frontdesk.settings import Settings
 from frontdesk.store.store import Store
@@ -178,6 +178,7 @@ async def counter(
     models: Mapping[str, LanguageModel | None],
     *,
     encoder: Embedder | None = None,
+    matcher: Matcher | None = None,
     propose: str = "model",
     names: Sequence[str] = (),
     openapi: str = OPENAPI,
@@ -192,7 +193,7 @@ async def counter(
         api = await stack.enter_async_context(library(state))
         http = await stack.enter_async_context(http_client())
         source = ToolSource(openapi="openapi.yaml", server=api.url, bind={"member_id": "customer.id"})
-        knowledge, reader = Knowledge(store, embedder), Reader(embedder, encoder=encoder)
+        knowledge, reader = Knowledge(store, embedder), Reader(embedder, encoder=encoder, matcher=matcher)
         offices: dict[str, FrontOffice] = {}
         dynamics: dict[str, Dynamic] = {}
         for name, model in models.items():
@@ -206,7 +207,9 @@ async def counter(
                 models={"strategy": name.partition("-")[0], "propose": propose},
             )
             await knowledge.sync(served)
-            dynamics[name] = Dynamic(store=store, embedder=embedder, encoder=encoder, http=http, clock=lambda: NOW, model=model)
+            dynamics[name] = Dynamic(
+                store=store, embedder=embedder, encoder=encoder, matcher=matcher, http=http, clock=lambda: NOW, model=model
+            )
             desk = Desk(
                 briefings=Briefings(store=store, embedder=embedder, reader=reader, catalogs={tenant: load_catalog(served)}),
                 reader=reader,

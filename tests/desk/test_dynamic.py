@@ -24,6 +24,7 @@ from frontdesk.domain.events import ReplySent, ToolCalled
 from frontdesk.domain.tenancy import Caller, CustomerId, Identity, KeyId, Role, Tenant, TenantId, ToolSource
 from frontdesk.knowledge.library import Library as Knowledge
 from frontdesk.models import registry
+from frontdesk.models.cross_encoder import CrossEncoder
 from frontdesk.models.embedder import MiniLM
 from frontdesk.settings import Settings
 from frontdesk.store.store import Store
@@ -93,7 +94,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(store: Store, models_cache: Path, encoder: MiniLM, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(
+    store: Store, models_cache: Path, encoder: MiniLM, matcher: CrossEncoder, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
     folder = tmp_path_factory.mktemp("library")
     (folder / "openapi.yaml").write_text(OPENAPI, encoding="utf-8")
     (folder / "faq.yaml").write_text(FAQ, encoding="utf-8")
@@ -107,12 +110,12 @@ async def world(store: Store, models_cache: Path, encoder: MiniLM, tmp_path_fact
         await knowledge.sync(served)
         keys = store.for_tenant(tenant).keys
         await keys.create(Role.SERVER, "test")
-        reader, clock = Reader(embedder, encoder=encoder), Clock()
+        reader, clock = Reader(embedder, encoder=encoder, matcher=matcher), Clock()
         desk = Desk(
             briefings=Briefings(store=store, embedder=embedder, reader=reader, catalogs={tenant: load_catalog(served)}),
             reader=reader,
             library=knowledge,
-            dynamic=Dynamic(store=store, embedder=embedder, encoder=encoder, http=http, clock=clock),
+            dynamic=Dynamic(store=store, embedder=embedder, encoder=encoder, matcher=matcher, http=http, clock=clock),
             phrasing=Phrasing(None),
             tenants={tenant: served},
         )

@@ -45,6 +45,11 @@ def test_one_that_is_much_less_likely_is_not(probability: float):
     assert said(evidence(DEAR, 0.4), evidence(CHEAP, probability)) == ([DEAR], [DEAR])
 
 
+def test_the_second_quote_stands_in_a_paragraph_of_its_own():
+    ranked = evidence(DEAR, 0.4), evidence(CHEAP, 0.3)
+    assert with_rival(drafted(QUESTION, ranked), QUESTION, ranked, between=BETWEEN).text == f"{DEAR}\n\n{BETWEEN} {CHEAP}"
+
+
 def test_what_is_told_already_is_no_rival():
     assert said(evidence(DEAR, 0.4), evidence(DEAR, 0.39)) == ([DEAR], [DEAR])
 

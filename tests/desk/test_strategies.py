@@ -15,6 +15,7 @@ from frontdesk.domain.events import DraftRejected, ModelPhrased
 from frontdesk.errors import ModelUnavailable
 from frontdesk.models import registry
 from frontdesk.models.client import ChatClient
+from frontdesk.models.cross_encoder import CrossEncoder
 from frontdesk.models.embedder import MiniLM
 from frontdesk.models.local import LocalModel
 from frontdesk.models.scripted import Reply, ScriptedModel
@@ -37,10 +38,15 @@ def speakers() -> dict[str, Speaker]:
 
 @pytest.fixture(scope="module")
 async def library_counter(
-    store: Store, models_cache: Path, encoder: MiniLM, tmp_path_factory: pytest.TempPathFactory, speakers: dict[str, Speaker]
+    store: Store,
+    models_cache: Path,
+    encoder: MiniLM,
+    matcher: CrossEncoder,
+    tmp_path_factory: pytest.TempPathFactory,
+    speakers: dict[str, Speaker],
 ) -> AsyncIterator[Counter]:
     embedder = MiniLM(registry.pull("all-minilm-l6-v2", models_cache), threads=1)
-    async with counter(store, embedder, tmp_path_factory.mktemp("counter"), speakers, encoder=encoder) as made:
+    async with counter(store, embedder, tmp_path_factory.mktemp("counter"), speakers, encoder=encoder, matcher=matcher) as made:
         yield made
     embedder.close()
 

@@ -61,6 +61,7 @@ FILES = {
     "analytics/sentiment_set.yaml": "utterances as support conversations have them, by how they sound",
     "analytics/words.yaml": "what customers and agents say in so many words: solved, a promise, an apology",
     "desk/reading_encoder.safetensors": "how customers put things: what the encoder learnt from the reading set and the selection set",
+    "desk/reading_pairs.safetensors": "what the cross-encoder learnt that reads question and text together; made by `training.reading_pairs`",
     "desk/everyday.txt": "everyday English words that stand for one thing, a group a line",
     "desk/reading_model.json": "the trained reader's weights, as numbers",
     "knowledge/orders.txt": "words that orders to an assistant are made of",

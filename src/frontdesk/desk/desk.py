@@ -565,7 +565,7 @@ def _checked(briefing: Briefing, draft: Draft) -> tuple[Draft, list[DraftRejecte
 async def _say(draft: Draft, *, handoff: bool = False) -> AsyncGenerator[Event]:
     """Releases the sentences one by one, then the reply."""
     for i, sentence in enumerate(draft.sentences):
-        yield SentenceReleased(text=sentence.text if i == 0 else f" {sentence.text}")
+        yield SentenceReleased(text=sentence.text if i == 0 else f"{sentence.gap}{sentence.text}")
     yield ReplySent(
         text=draft.text,
         route=draft.route,

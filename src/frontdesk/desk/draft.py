@@ -19,6 +19,13 @@ class Sentence:
     """True for a fact in the form "row, column: value", which a sentence would say better."""
     needed: str = ""
     """The words of a stiff fact that its wording must keep: row, column and value."""
+    apart: bool = False
+    """True where a paragraph of its own begins."""
+
+    @property
+    def gap(self) -> str:
+        """What parts it from the sentence before."""
+        return "\n\n" if self.apart else " "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,4 +41,4 @@ class Draft:
     @property
     def text(self) -> str:
         """The draft as it would be shown."""
-        return " ".join(s.text for s in self.sentences)
+        return "".join(s.text if i == 0 else f"{s.gap}{s.text}" for i, s in enumerate(self.sentences))

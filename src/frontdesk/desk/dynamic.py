@@ -37,7 +37,7 @@ from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order, reports, sp
 from frontdesk.domain.conversation import Conversation, Pending, Route, Speaker
 from frontdesk.domain.events import Event, SlotRequested
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
-from frontdesk.models.protocols import Embedder, LanguageModel
+from frontdesk.models.protocols import Embedder, LanguageModel, Matcher
 from frontdesk.store.store import Store
 from frontdesk.tools.addresses import without_address
 from frontdesk.tools.builtin import builtin_operations
@@ -64,14 +64,16 @@ class Dynamic:
         store: Store,
         embedder: Embedder,
         encoder: Embedder | None = None,
+        matcher: Matcher | None = None,
         http: httpx.AsyncClient,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         model: LanguageModel | None = None,
         search: Search | None = None,
         translator: Callable[[Tenant], LanguageModel | None] = lambda _: None,
     ) -> None:
-        """`encoder`: what compares a message with the operations, `embedder` where there is none; `search`: a tenant's knowledge, for models that propose; `translator`: a tenant's model for translating, where there is one."""
+        """`encoder`: what compares a message with the operations, `embedder` where there is none; `matcher`: what reads both together; `search`: a tenant's knowledge, for models that propose; `translator`: a tenant's model for translating, where there is one."""
         self._encoder = encoder or embedder
+        self._matcher = matcher
         self._tools = Tools(store=store, embedder=embedder, http=http, clock=clock)
         self._model = model
         self._search = search
@@ -236,7 +238,7 @@ class Dynamic:
             known = Box(
                 catalog=catalog,
                 briefed=briefing.catalog,
-                selector=Selector(briefing.catalog.usable, self._encoder),
+                selector=Selector(briefing.catalog.usable, self._encoder, self._matcher),
                 caller=ToolCaller(catalog, http=self._tools.http, rendering=rendering),
                 rendering=rendering,
                 writer=self._writer(briefing.tenant),

@@ -49,6 +49,8 @@ ORDERED = 0.3
 """The same for an order that says in its own verb what the operation does: before anything is done, the customer is asked."""
 MOST_DOING = 4
 """So far down the ranks an operation is looked for that does what an order says in its own verb."""
+NARROWER = 0.1
+"""So much likelier the head of an order must be about the same operation than the whole, to stand for it."""
 CLEARLY = 0.2
 """How much less likely a clause must be about live data than the text around it to be another source's matter."""
 CLOSE_RIVAL = 1.5
@@ -158,7 +160,13 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         found = max(doing[:1] or close, key=lambda c: c.score - _wait(c, said), default=None)
         found = list_first(_readier(turn, found, ranked), ranked) if found is not None else None
         likely[said] = found.score if found is not None else 0.0
-        if found is not None and (best is None or found.score > best.score or (best.operation.identifies and found.score >= POSSIBLE)):
+        # The head of what is already taken for the matter says less of it, and is only better where it is clearly likelier.
+        ahead = (
+            NARROWER if best is not None and found is not None and said in (focus or text) and found.operation is best.operation else 0.0
+        )
+        if found is not None and (
+            best is None or found.score > best.score + ahead or (best.operation.identifies and found.score >= POSSIBLE)
+        ):
             best, focus = found, said if said != text else ""
     far = best is not None and turn.conversation.pending is None and (_far_ahead(best) or (speaks_of_own(part.text) and _own_ahead(best)))
     if best is None or (best.score < (POSSIBLE if turn.conversation.pending is None else POSSIBLE - SETTLED) and not far):

@@ -40,6 +40,6 @@ def with_rival(draft: Draft, question: Question, ranked: Sequence[Evidence], *, 
         return draft
     return replace(
         draft,
-        sentences=(*draft.sentences, Sentence(text=between, factual=False), *sentences),
+        sentences=(*draft.sentences, Sentence(text=between, factual=False, apart=True), *sentences),
         citations=(*draft.citations, *(c for c in other.citations if c not in draft.citations)),
     )

@@ -3,7 +3,8 @@
 The embedding finds what is alike; alike is not an answer. So each unit is also judged by what a careful reader looks at: do the
 question's rare words stand there, is it the right row and column, does the customer's "12 kilos" fall into the row "10 to 20 kg",
 is an amount there when the question asks how much, does it speak of another group than the customer's. A small model, trained on
-companies invented for that purpose (`reading_set/`), weighs these signs; `train_reading.py` makes it.
+companies invented for that purpose (`reading_set/`), weighs these signs; `train_reading.py` makes it. The likeliest few are then read
+together with the question by a cross-encoder, whose word counts beside the signs.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from frontdesk.desk.signs import FEATURES, Question, Studies, Study, expected_am
 from frontdesk.desk.units import Unit, UnitKind
 from frontdesk.domain.knowledge import Passage
 from frontdesk.errors import BadInput
-from frontdesk.models.protocols import Embedder, Vectors
+from frontdesk.models.protocols import Embedder, Matcher, Matching, Vectors
 
 __all__ = [
     "FEATURES",
@@ -44,6 +45,8 @@ RIVALS = 12
 """Units whose chances are weighed against each other when several tenants are read together."""
 
 
+LOOKED_AT = 6
+"""Of the likeliest units so many are read together with the question; of ten, the right one is no oftener first, and each costs ten milliseconds."""
 SAME = 0.98
 """Probability that an FAQ pair answers who asks its very question."""
 
@@ -63,11 +66,21 @@ class Reader:
     """Ranks the units of passages against a question."""
 
     def __init__(
-        self, embedder: Embedder, weights: ReadingModel | None = None, *, encoder: Embedder | None = None, cache: int = 60_000
+        self,
+        embedder: Embedder,
+        weights: ReadingModel | None = None,
+        *,
+        encoder: Embedder | None = None,
+        matcher: Matcher | None = None,
+        cache: int = 60_000,
     ) -> None:
-        """`encoder` compares questions with units (see `training.reading_encoder`); without one, `embedder` does both jobs."""
+        """`encoder` compares questions with units (see `training.reading_encoder`); without one, `embedder` does both jobs.
+
+        `matcher` reads question and unit together (see `training.reading_pairs`); without one, the signs decide alone.
+        """
         self._embedder = embedder
         self._encoder = encoder or embedder
+        self._matcher = matcher
         self._model = weights or ReadingModel.shipped()
         self._cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._limit = cache
@@ -82,6 +95,11 @@ class Reader:
     def encoder(self) -> Embedder:
         """What compares customers' words with what is written."""
         return self._encoder
+
+    @property
+    def matcher(self) -> Matcher | None:
+        """What reads a message and a text together, if anything does."""
+        return self._matcher
 
     @property
     def embedder(self) -> Embedder:
@@ -130,7 +148,10 @@ class Reader:
             studies = [s for s in studies if not s.unit.imprint]
         if not studies:
             return []
-        chances = self._model.probabilities(await self._signs(question, studies, lexicon))
+        scores = self._model.scores(await self._signs(question, studies, lexicon))
+        if self._matcher is not None:
+            scores = await self._together(question, [s.unit for s in studies], scores, self._matcher)
+        chances = choice(scores)[:-1]
         nothing = 1.0 - float(chances.sum())
         ranked = [
             Evidence(unit=s.unit, probability=p, alone=p / max(1e-9, p + nothing)) for s, p in zip(studies, chances.tolist(), strict=True)
@@ -145,6 +166,16 @@ class Reader:
     async def signs(self, question: Question, units: Sequence[Unit], lexicon: Lexicon) -> NDArray[np.float64]:
         """The signs of each unit, shape (len(units), len(FEATURES)), columns in the order of FEATURES."""
         return await self._signs(question, [study(unit, lexicon) for unit in units], lexicon)
+
+    async def _together(
+        self, question: Question, units: Sequence[Unit], scores: NDArray[np.float64], matcher: Matcher
+    ) -> NDArray[np.float64]:
+        """The scores when the likeliest units are read together with the question; the others keep their places behind the worst of those."""
+        likeliest = np.argsort(-scores)[:LOOKED_AT]
+        seen = await matcher.scores(question.text, [face(units[i]) for i in likeliest], Matching.ANSWER)
+        words = np.full(len(scores), float(seen.min()))
+        words[likeliest] = seen
+        return self._model.weighed(scores, words)
 
     async def _signs(self, question: Question, studies: Sequence[Study], lexicon: Lexicon) -> NDArray[np.float64]:
         whole = {text: i for i, text in enumerate(dict.fromkeys(text for s in studies for text in s.faces))}
@@ -162,6 +193,8 @@ class ReadingModel:
     layers: tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...]
     answerable: float = 0.5
     """Probability from which the best unit counts as an answer."""
+    together: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    """Weight of the score by signs, weight of the score by reading question and unit together, and what is added to both."""
 
     @classmethod
     def shipped(cls) -> ReadingModel:
@@ -183,7 +216,7 @@ class ReadingModel:
         first = np.zeros((len(FEATURES), layers[0][0].shape[1]))
         first[places] = layers[0][0]
         layers[0] = (first, layers[0][1])
-        return cls(mean=mean, scale=scale, layers=tuple(layers), answerable=float(data["answerable"]))
+        return cls(mean=mean, scale=scale, layers=tuple(layers), answerable=float(data["answerable"]), together=tuple(data["together"]))
 
     def to_json(self) -> str:
         """Plain JSON, six significant digits."""
@@ -194,17 +227,27 @@ class ReadingModel:
             "scale": self.scale.tolist(),
             "layers": plain,
             "answerable": self.answerable,
+            "together": self.together,
         }
         return json.dumps(data) + "\n"
 
     def probabilities(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability that each unit is the answer, shape (n,); what is missing to 1 is the probability that none of them is."""
+        return choice(self.scores(signs))[:-1]
+
+    def weighed(self, by_signs: NDArray[np.float64], by_reading: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scores of units, by signs and by reading them together with the question, made one, shape (n,)."""
+        own, read, added = self.together
+        return own * by_signs + read * by_reading + added
+
+    def scores(self, signs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How much speaks for each unit against none of them, shape (n,): see `choice`."""
         x = (signs - self.mean) / self.scale
         for i, (weights, bias) in enumerate(self.layers):
             x = x @ weights + bias
             if i + 1 < len(self.layers):
                 x = np.maximum(x, 0.0)
-        return choice(x[:, 0])[:-1]
+        return np.asarray(x[:, 0])
 
 
 _ABOUT_IMPRINT = re.compile(

@@ -1,8 +1,9 @@
 """Makes `reading_model.json` from the invented companies in `reading_set/`, and says how well it reads companies it was not trained on.
 
-    python -m frontdesk.desk.train_reading --encoder desk/reading_encoder.safetensors
+    python -m frontdesk.desk.train_reading --encoder desk/reading_encoder.safetensors --pairs desk/reading_pairs.safetensors
 
-with one encoder of `training.reading_encoder`, or several that held out different companies. Whole companies are held out, never single questions: the desk has to read companies that nobody has seen. For the same reason the
+with one encoder of `training.reading_encoder`, or several that held out different companies, and the cross-encoder of
+`training.reading_pairs`, which held out the same. Whole companies are held out, never single questions: the desk has to read companies that nobody has seen. For the same reason the
 model only learns from companies that its encoder was not trained on (an adapter says which), else it would trust it too much.
 """
 
@@ -24,15 +25,16 @@ from numpy.typing import NDArray
 
 from frontdesk.desk.everyday import meanings
 from frontdesk.desk.intent import support_set
-from frontdesk.desk.reading import FEATURES, Lexicon, Question, Reader, ReadingModel, choice
+from frontdesk.desk.reading import FEATURES, LOOKED_AT, Lexicon, Question, Reader, ReadingModel, choice, face
 from frontdesk.desk.shelf import Shelf, joined
 from frontdesk.desk.units import Unit, UnitKind, units_of
 from frontdesk.domain.knowledge import FaqPair, Passage
 from frontdesk.knowledge import readers
 from frontdesk.knowledge.splitting import draft_document, draft_faq, embedded_text, search_text
 from frontdesk.models import registry
+from frontdesk.models.cross_encoder import CrossEncoder
 from frontdesk.models.embedder import MiniLM
-from frontdesk.models.protocols import Vectors
+from frontdesk.models.protocols import Matcher, Matching, Vectors
 from frontdesk.settings import load
 
 FOLDER = Path(__file__).parent / "reading_set"
@@ -44,6 +46,9 @@ NOTHING = ("none", "foreign", "gone")
 """Kinds of questions that nothing answers: near misses, matters of others, and questions whose answer was taken away."""
 ANSWERABLE, DECLINED = 0.38, 0.75
 """Probability from which a unit counts as an answer, and the share of the reading set's unanswerable questions that stay below it."""
+DECLINED_READ = 0.84
+"""The same when question and unit are also read together, which tells near misses better than it tells others' matters: so that of these no
+more are shown as a perhaps than by signs alone."""
 TWINS = 0.4
 """Share of the answerable questions that are also asked with their answer taken away: what is left is near, and wrong."""
 FOREIGN = 16
@@ -255,44 +260,91 @@ def report(rows: Sequence[Example], chances: Sequence[NDArray[np.float64]]) -> d
     return result
 
 
-def level(rows: Sequence[Example], chances: Sequence[NDArray[np.float64]], *, declined: float = DECLINED) -> float:
+def level(rows: Sequence[Example], scores: Sequence[NDArray[np.float64]], *, declined: float = DECLINED) -> float:
     """What has to be added to the score of every unit so that `declined` of the unanswerable questions stay below ANSWERABLE.
 
     The desk's bars are probabilities; so a model that was trained anew is brought to them, and not they to it. The unanswerable questions
     of the reading set are near misses on purpose (the right words about the wrong thing), far harder to tell than what customers ask
     beside a company's matter; declining nine in ten of them would mean declining most fair questions too.
     """
-    odds = []
-    for e, p in zip(rows, chances, strict=True):
-        if e.kind == "none":
-            rivals = float(p.sum() - p.max())
-            odds.append((float(p.max()), rivals, max(1e-9, 1.0 - float(p.sum()))))
-    low, high = -6.0, 6.0
+    none = [s for e, s in zip(rows, scores, strict=True) if e.kind == "none"]
+    low, high = -12.0, 12.0
     for _ in range(40):  # the share below the bar falls as more is added
         middle = (low + high) / 2
-        raised = [best * math.exp(middle) / (nothing + (best + rivals) * math.exp(middle)) for best, rivals, nothing in odds]
-        low, high = (middle, high) if np.mean([r < ANSWERABLE for r in raised]) > declined else (low, middle)
+        below = float(np.mean([choice(s + middle)[:-1].max() < ANSWERABLE for s in none]))
+        low, high = (middle, high) if below > declined else (low, middle)
     return low
 
 
-def cross_validate(rows: Sequence[Example], folds: int = 6) -> tuple[dict[str, float], float]:
-    """Figures over companies that were held out, and what levels the scores (see `level`)."""
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """Questions with the scores of their units, by models that have seen nothing of their companies."""
+
+    rows: Sequence[Example]
+    scores: Sequence[NDArray[np.float64]]
+
+    def figures(self, declined: float = DECLINED) -> dict[str, float]:
+        """See `report`; and how many are right and sure, and wrong and sure, at the level for `declined`."""
+        added = level(self.rows, self.scores, declined=declined)
+        chances = [choice(s + added)[:-1] for s in self.scores]
+        sure = [
+            (bool(e.right[int(np.argmax(p))]), p.max() >= ANSWERABLE)
+            for e, p in zip(self.rows, chances, strict=True)
+            if e.kind not in NOTHING
+        ]
+        told = report(self.rows, chances)
+        told |= {"sure": float(np.mean([r and s for r, s in sure])), "wrong": float(np.mean([s and not r for r, s in sure]))}
+        return told | {"added": added}
+
+
+def cross_validate(rows: Sequence[Example], folds: int = 6) -> Checked:
+    """Scores by signs for companies that were held out."""
     names = sorted({e.company for e in rows})
-    order, chances = [], []
+    order, scores = [], []
     for fold in range(min(folds, len(names))):
         held = set(names[fold::folds])
         model = fit([e for e in rows if e.company not in held])
         for e in rows:
             if e.company in held:
                 order.append(e)
-                chances.append(model.probabilities(e.signs))
-    return report(order, chances), level(order, chances)
+                scores.append(model.scores(e.signs))
+    return Checked(rows=order, scores=scores)
+
+
+async def read_together(checked: Checked, matcher: Matcher) -> list[NDArray[np.float64]]:
+    """What the cross-encoder says of each unit, as in `Reader`: of the unlikely ones what it says of the worst that it reads."""
+    found = []
+    for e, own in zip(checked.rows, checked.scores, strict=True):
+        likeliest = np.argsort(-own)[:LOOKED_AT]
+        seen = await matcher.scores(e.text, [face(e.units[i]) for i in likeliest], Matching.ANSWER)
+        words = np.full(len(own), float(seen.min()))
+        words[likeliest] = seen
+        found.append(words)
+    return found
+
+
+def fit_together(checked: Checked, read: Sequence[NDArray[np.float64]]) -> tuple[float, float, float]:
+    """Weights of both scores and what is added, by the loss of a choice: see `fit`."""
+    from scipy.optimize import minimize
+
+    usable = [(s, r, e.right) for e, s, r in zip(checked.rows, checked.scores, read, strict=True) if e.kind in NOTHING or e.right.any()]
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        total = 0.0
+        for own, other, right in usable:
+            chances = choice(weights[0] * own + weights[1] * other + weights[2])
+            total -= math.log(max(1e-12, float(chances[:-1][right].sum() if right.any() else chances[-1])))
+        return total / len(usable)
+
+    a, b, c = minimize(loss, np.array([0.6, 0.5, 0.0]), method="Nelder-Mead", options={"maxiter": 200}).x
+    return float(a), float(b), float(c)
 
 
 async def main(arguments: Sequence[str] | None = None) -> int:
     """Trains, reports and writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", type=Path, nargs="*", default=[], help="adapters with the companies they held out")
+    parser.add_argument("--pairs", type=Path, help="the cross-encoder whose word counts beside the signs")
     parser.add_argument("--check", action="store_true", help="cross-validate only")
     options = parser.parse_args(arguments)
     settings = load()
@@ -306,15 +358,29 @@ async def main(arguments: Sequence[str] | None = None) -> int:
         rows += await examples(Reader(base, blank, encoder=encoder), only=held_of(adapter) - asked)
     if not options.encoder:
         rows = await examples(Reader(base, blank))
-    figures, added = cross_validate(rows)
-    shown = ", ".join(f"{k} {v:.3f}" for k, v in figures.items())
-    sys.stderr.write(f"{len(rows)} questions, held-out companies: {shown}, added {added:.2f}\n")
+    checked = cross_validate(rows)
+    figures = checked.figures()
+    _say(f"{len(rows)} questions, held-out companies, by signs", figures)
+    together = (1.0, 0.0, 0.0)
+    if options.pairs:
+        read = await read_together(checked, CrossEncoder(folder, options.pairs, threads=settings.compute_threads))
+        own, other, added = fit_together(checked, read)
+        both = replace(checked, scores=[own * s + other * r + added for s, r in zip(checked.scores, read, strict=True)])
+        levelled = both.figures(DECLINED_READ)
+        _say(f"read together as well ({own:.2f} signs, {other:.2f} reading)", levelled)
+        # The signs alone are shipped at their own level, which is taken off again here.
+        together = (own, other, added + levelled["added"] - own * figures["added"])
     if not options.check:
         model = fit(rows)
         *inner, (last, bias) = model.layers
-        written = ReadingModel(mean=model.mean, scale=model.scale, layers=(*inner, (last, bias + added)), answerable=ANSWERABLE)
+        layers = (*inner, (last, bias + figures["added"]))
+        written = ReadingModel(mean=model.mean, scale=model.scale, layers=layers, answerable=ANSWERABLE, together=together)
         TARGET.write_text(written.to_json(), encoding="utf-8")
     return 0
+
+
+def _say(what: str, figures: dict[str, float]) -> None:
+    sys.stderr.write(f"{what}: {', '.join(f'{name} {value:.3f}' for name, value in figures.items())}\n")
 
 
 def held_of(adapter: Path) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Builds one ONNX file from the weights of a BERT sentence encoder: tokens in, unit-length sentence vectors out. Needs no torch.
 
-Inputs   `ids` and `mask`, int64, (batch, tokens); mask is 1 for a token and 0 for padding
+Inputs   `ids` and `mask`, int64, (batch, tokens); mask is 1 for a token and 0 for padding. A graph for pairs also takes `segments`, 1 in the
+         second text of a pair, else 0
 Outputs  `sentence` (batch, hidden): mean over the tokens, length 1;  `states` (batch, tokens, hidden): the last layer, for late interaction
          `middle` (batch, hidden): like `sentence`, two thirds up, where there is still more grammar than topic
 
@@ -27,11 +28,11 @@ from frontdesk.models.protocols import Precision
 _FUSED = "com.microsoft"
 
 
-def build(folder: Path, target: Path, precision: Precision, adapter: Path | None = None) -> None:
-    """Write the ONNX file for the model in `folder` (model.safetensors, config.json) to `target`.
+def build(folder: Path, target: Path, precision: Precision, adapter: Path | None = None, *, pairs: bool = False) -> None:
+    """Write the ONNX file for the model in `folder` (model.safetensors, config.json) to `target`; `pairs`: one that reads two texts together.
 
     `adapter` holds low-rank updates: for a weight `w`, `w.a` (rank, in) and `w.b` (out, rank), added as `w + w.b @ w.a`;
-    what else it holds is left alone.
+    what it holds under a weight's own name takes that one's place, what else it holds is left alone.
     int8 keeps weights in 8 bits per channel and quantises activations as they come (half the time, a small loss).
     Raises ModelMissing when the files are not those of a BERT encoder.
     """
@@ -45,7 +46,8 @@ def build(folder: Path, target: Path, precision: Precision, adapter: Path | None
         plain = {k.removeprefix(prefix): v.astype(np.float32) for k, v in weights.items() if v.dtype.kind == "f"}
         for name in {key[:-2] for key in updates if key.endswith((".a", ".b"))}:
             plain[name] = plain[name] + updates[f"{name}.b"].astype(np.float32) @ updates[f"{name}.a"].astype(np.float32)
-        model = _Graph(plain, config).model()
+        plain.update({name: whole.astype(np.float32) for name, whole in updates.items() if name in plain})
+        model = _Graph(plain, config, pairs=pairs).model()
     except KeyError as e:
         raise ModelMissing(f"{folder / 'model.safetensors'} lacks the weight {e}: remove the model and pull it again") from e
     part = target.with_suffix(".part")
@@ -71,8 +73,9 @@ def _quantise(path: Path) -> None:
 class _Graph:
     """Nodes and weights as they are added, in order."""
 
-    def __init__(self, weights: dict[str, NDArray[np.float32]], config: dict[str, Any]) -> None:
+    def __init__(self, weights: dict[str, NDArray[np.float32]], config: dict[str, Any], *, pairs: bool) -> None:
         self.weights = weights
+        self.pairs = pairs
         self.layers = int(config["num_hidden_layers"])
         self.heads = int(config["num_attention_heads"])
         self.hidden = int(config["hidden_size"])
@@ -96,7 +99,10 @@ class _Graph:
         graph = helper.make_graph(
             self.nodes,
             "bert_sentence_encoder",
-            [helper.make_tensor_value_info(name, TensorProto.INT64, batch_by_tokens) for name in ("ids", "mask")],
+            [
+                helper.make_tensor_value_info(name, TensorProto.INT64, batch_by_tokens)
+                for name in ("ids", "mask", *("segments",) * self.pairs)
+            ],
             [
                 helper.make_tensor_value_info("sentence", TensorProto.FLOAT, ["batch", self.hidden]),
                 helper.make_tensor_value_info("states", TensorProto.FLOAT, [*batch_by_tokens, self.hidden]),
@@ -108,7 +114,7 @@ class _Graph:
         return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
     def embed(self) -> str:
-        """Word + position + segment, normalised. There is one segment, so its row is added to the positions once and for all."""
+        """Word + position + segment, normalised. The first segment's row is added to the positions once and for all."""
         words = self.constant("words", self.weights["embeddings.word_embeddings.weight"])
         places = self.weights["embeddings.position_embeddings.weight"] + self.weights["embeddings.token_type_embeddings.weight"][0]
         table = self.constant("places", places)
@@ -117,6 +123,11 @@ class _Graph:
         ends = [self.constant(name, np.array([value], np.int64)) for name, value in (("zero", 0), ("one", 1))]
         rows = self.node("Slice", [table, ends[0], length, ends[0], ends[1]], "place_rows")
         summed = self.node("Add", [looked_up, rows], "summed")
+        if self.pairs:
+            segments = self.weights["embeddings.token_type_embeddings.weight"]
+            summed = self.node(
+                "Add", [summed, self.node("Gather", [self.constant("beyond", segments - segments[0]), "segments"], "beyond_rows")], "both"
+            )
         scale, shift = self.pair("embeddings.LayerNorm")
         return self.node("LayerNormalization", [summed, scale, shift], "embedded", epsilon=self.epsilon)
 

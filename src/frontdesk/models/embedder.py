@@ -60,8 +60,8 @@ class MiniLM:
         """
         self.name = name or path.name
         self._one_by_one = precision == "int8"  # its scale is per batch: alone, a text always gets the same vector
-        self._tokenizer = _tokenizer(path)
-        self._session = _session(path, threads, precision, adapter)
+        self._tokenizer = tokenizer(path)
+        self._session = session(path, threads, precision, adapter)
         self.dimensions = int(self._session.get_outputs()[0].shape[1])
         self._short = ThreadPoolExecutor(1, "embed-short")
         self._long = ThreadPoolExecutor(1, "embed-long", initializer=_lower_priority)
@@ -152,20 +152,11 @@ class MiniLM:
         return [Token(start=start, end=end, vector=row) for (start, end), special, row in places if not special]
 
     def _batches(self, encodings: Sequence[Encoding]) -> Iterator[list[int]]:
-        """Indices of texts of like length, so that little is padded."""
-        batch: list[int] = []
-        for i in sorted(range(len(encodings)), key=lambda i: len(encodings[i].ids)):
-            longest = len(encodings[i].ids)  # sorted: this one
-            if batch and (self._one_by_one or len(batch) == _BATCH_TEXTS or (len(batch) + 1) * longest > _BATCH_TOKENS):
-                yield batch
-                batch = []
-            batch.append(i)
-        if batch:
-            yield batch
+        return alike([len(e.ids) for e in encodings], one_by_one=self._one_by_one)
 
     def _encode(self, text: str) -> Encoding:
         # One at a time: a batch call would spread over every core of the machine, past our thread budget.
-        return self._tokenizer.encode(_valid(text[:_READ_CHARS]))
+        return self._tokenizer.encode(readable(text))
 
     def _run(self, encodings: Sequence[Encoding], *outputs: str) -> list[NDArray[np.float32]]:
         longest = max(len(e.ids) for e in encodings)
@@ -204,8 +195,26 @@ class MiniLM:
         return np.empty((0, self.dimensions), np.float32)
 
 
+def alike(lengths: Sequence[int], *, one_by_one: bool = False) -> Iterator[list[int]]:
+    """Indices of texts of like length (tokens), a batch at a time, so that little is padded."""
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        longest = lengths[i]  # sorted: this one
+        if batch and (one_by_one or len(batch) == _BATCH_TEXTS or (len(batch) + 1) * longest > _BATCH_TOKENS):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
 def _is_short(texts: Sequence[str]) -> bool:
     return len(texts) <= _SHORT_REQUEST and sum(len(text) for text in texts) <= _SHORT_CHARS
+
+
+def readable(text: str) -> str:
+    """As much of a text as an encoder may read, as the tokenizer takes it."""
+    return _valid(text[:_READ_CHARS])
 
 
 def _valid(text: str) -> str:
@@ -213,24 +222,26 @@ def _valid(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _tokenizer(path: Path) -> Tokenizer:
+def tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a model's folder; cuts a text after 256 tokens. Raises ModelMissing."""
     try:
-        tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+        made = Tokenizer.from_file(str(path / "tokenizer.json"))
     except Exception as e:  # the library raises bare Exception for whatever is wrong with the file
         raise ModelMissing(f"{path / 'tokenizer.json'} cannot be read ({e}): remove the model and pull it again") from e
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(_MAX_TOKENS)
-    return tokenizer
+    made.no_padding()
+    made.enable_truncation(_MAX_TOKENS)
+    return made
 
 
-def _session(path: Path, threads: int, precision: Precision, adapter: Path | None) -> Any:
+def session(path: Path, threads: int, precision: Precision, adapter: Path | None, *, pairs: bool = False) -> Any:
+    """The model's graph, ready to run; the first time it is built beside the weights. `pairs`: it reads two texts together. Raises ModelMissing."""
     mark = f"-{registry.digest(adapter)[:12]}" if adapter is not None else ""
-    file = path / f"encoder-{GRAPH_VERSION}-{precision}{mark}.onnx"
+    file = path / f"{'pairs' if pairs else 'encoder'}-{GRAPH_VERSION}-{precision}{mark}.onnx"
     for last_try in (False, True):
         if not file.is_file():
             with registry.locked(path):
                 if not file.is_file():
-                    _build(path, file, precision, adapter)
+                    _build(path, file, precision, adapter, pairs=pairs)
         try:
             return onnxruntime.InferenceSession(file, _options(threads), providers=["CPUExecutionProvider"])
         except Exception as e:
@@ -240,11 +251,11 @@ def _session(path: Path, threads: int, precision: Precision, adapter: Path | Non
     raise AssertionError
 
 
-def _build(path: Path, file: Path, precision: Precision, adapter: Path | None) -> None:
+def _build(path: Path, file: Path, precision: Precision, adapter: Path | None, *, pairs: bool) -> None:
     from frontdesk.models import bert_graph  # its libraries are slow to load, and only the first start ever builds
 
     try:
-        bert_graph.build(path, file, precision, adapter)
+        bert_graph.build(path, file, precision, adapter, pairs=pairs)
     except (OSError, ValueError) as e:
         raise ModelMissing(f"the model in {path} cannot be prepared ({e}): pull it again, and see that the folder can be written") from e
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -74,6 +75,23 @@ class Embedder(Protocol):
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """One unit-length float32 row per text, shape (len(texts), dimensions). Raises ModelUnavailable."""
+        ...
+
+
+class Matching(StrEnum):
+    """What a text may be to a message."""
+
+    ANSWER = "answer"
+    """A unit of the sources that answers it."""
+    OPERATION = "operation"
+    """The description of an operation that it is about."""
+
+
+class Matcher(Protocol):
+    """Something that reads a message and a text together."""
+
+    async def scores(self, question: str, texts: Sequence[str], matching: Matching) -> Vectors:
+        """Log-odds that each text is what is sought, against none of them, (len(texts),). Raises ModelUnavailable."""
         ...
 
 

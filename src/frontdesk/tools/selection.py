@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from frontdesk.models.protocols import Embedder, Vectors
+from frontdesk.models.protocols import Embedder, Matcher, Matching, Vectors
 from frontdesk.tools.lexicon import STOP, stem, words
 from frontdesk.tools.operation import Argument, Operation, Schema, once, words_of
 from frontdesk.tools.slots import kind_of
@@ -32,6 +32,10 @@ SURE = 0.5
 CLEAR = 0.3
 """Lead over the second that makes a choice clear; below it the desk should ask which of the two is meant."""
 
+LOOKED_AT = 6
+"""Of the likeliest operations so many are read together with the message."""
+LEAST_READ, MOST_READ = -3.0, 6.0
+"""Log-odds beyond which it says nothing more: reading alone is no veto."""
 MOST_FIELDS = 8
 """Fields of an answer that describe an operation by a line each."""
 DEEPEST = 4
@@ -65,9 +69,11 @@ class Choice:
 class Selector:
     """Ranks a tenant's operations for messages. Make one per catalog; `prepare` embeds the operations once."""
 
-    def __init__(self, operations: Sequence[Operation], embedder: Embedder) -> None:
+    def __init__(self, operations: Sequence[Operation], embedder: Embedder, matcher: Matcher | None = None) -> None:
+        """`matcher` reads a message together with what describes an operation; without one, the signs decide alone."""
         self._operations = tuple(operations)
         self._embedder = embedder
+        self._matcher = matcher
         self._head = _head() if _head().fits(embedder) else None
         self._lines: list[Vectors] = []
         self._stems = [_stems_of(o) for o in self._operations]
@@ -92,14 +98,29 @@ class Selector:
             vector = (await self._embedder.embed([message]))[0]
         features = self._features(message, vector, today)
         fit = [_weighted(RANK, f) for f in features]
-        order = sorted(range(len(fit)), key=lambda i: -fit[i])
-        ranked = []
-        for index in order:
-            rival = max((f for i, f in enumerate(fit) if i != index), default=fit[index] - 3.0)
-            known = {**features[index], "gap": max(-3.0, min(3.0, fit[index] - rival))}
-            score = 1 / (1 + math.exp(-_weighted(ABOUT, known)))
-            ranked.append(Choice(operation=self._operations[index], score=score, margin=fit[index] - rival, features=known))
-        return ranked
+        ahead = _leads(fit)
+        known = [{**f, "gap": max(-3.0, min(3.0, lead))} for f, lead in zip(features, ahead, strict=True)]
+        about = [_weighted(ABOUT, k) for k in known]
+        if self._matcher is not None:
+            read = await self._read(message, fit, self._matcher)
+            known = [{**k, "read": r} for k, r in zip(known, read, strict=True)]
+            fit = [_weighted(RANK_READ, {"signs": f, "read": r}) for f, r in zip(fit, read, strict=True)]
+            ahead = _leads(fit)
+            about = [
+                _weighted(ABOUT_READ, {"signs": a, "read": r, "lead": max(-3.0, min(3.0, lead))})
+                for a, r, lead in zip(about, read, ahead, strict=True)
+            ]
+        return [
+            Choice(operation=self._operations[i], score=1 / (1 + math.exp(-about[i])), margin=ahead[i], features=known[i])
+            for i in sorted(range(len(fit)), key=lambda i: -fit[i])
+        ]
+
+    async def _read(self, message: str, fit: Sequence[float], matcher: Matcher) -> list[float]:
+        """What reading the message together with an operation's description says of each; of the unlikely ones no more than of the others."""
+        likeliest = sorted(range(len(fit)), key=lambda i: -fit[i])[:LOOKED_AT]
+        told = await matcher.scores(message, [description_of(self._operations[i]) for i in likeliest], Matching.OPERATION)
+        seen = dict(zip(likeliest, (max(LEAST_READ, min(MOST_READ, float(s))) for s in told), strict=True))
+        return [seen.get(i, min(seen.values())) for i in range(len(fit))]
 
     async def choose(self, message: str, *, today: date, vector: Any = None) -> Choice | None:
         """The operation a message is about, or None when it is about none."""
@@ -160,6 +181,12 @@ ABOUT: Mapping[str, float] = {
 """Whether a message is about its best operation at all. Fitted by the same."""
 
 
+RANK_READ: Mapping[str, float] = {"signs": 0.865, "read": 1.02}
+"""The same when message and operation are also read together: weights of the score by signs and of that by reading."""
+ABOUT_READ: Mapping[str, float] = {"bias": -0.459, "signs": 0.559, "read": 0.662, "lead": -0.088}
+"""The same for whether the message is about it at all; `lead`: over the best rival, by both."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """How much a message sounds like one about how things stand now. Made for one embedder: with another it says nothing."""
@@ -193,6 +220,11 @@ class Head:
 def _head() -> Head:
     with np.load(io.BytesIO((resources.files(__package__) / HEAD).read_bytes()), allow_pickle=False) as kept:
         return Head(direction=kept["direction"].astype(np.float32), bias=float(kept["bias"]), embedder=str(kept["embedder"]))
+
+
+def _leads(fit: Sequence[float]) -> list[float]:
+    """How far each is ahead of the best of the others; one alone leads by 3."""
+    return [f - max((other for k, other in enumerate(fit) if k != i), default=f - 3.0) for i, f in enumerate(fit)]
 
 
 def _weighted(weights: Mapping[str, float], features: Mapping[str, float]) -> float:
@@ -330,6 +362,15 @@ def lines_of(operation: Operation) -> list[str]:
         whose = "my" if operation.needs_customer else "the"
         lines += [] if operation.writes else [f"{whose} {name}" for name in told]
     return list(dict.fromkeys(line for line in lines if line))[: 14 + MOST_FIELDS]
+
+
+@once
+def description_of(operation: Operation) -> str:
+    """An operation in one text: what it does, what it needs, what it tells."""
+    asked, told = [a.label for a in operation.askable], _fields_of(operation)[:MOST_FIELDS]
+    parts = [f"{operation.summary.rstrip('.')}.", operation.description]
+    parts += [f"Needs {', '.join(asked[:4])}."] * bool(asked) + [f"Tells {', '.join(told)}."] * bool(told)
+    return " ".join(" ".join(parts).split())
 
 
 @once
