@@ -248,7 +248,7 @@ class Read:
         gaps = np.clip(fit - np.array([np.delete(fit, i).max() for i in range(len(fit))]), -3, 3)
         known = [{**c.features, "gap": float(g), "standing": row.standing} for c, g in zip(row.choices, gaps, strict=True)]
         about = judge.decision_function([[k[n] for n in names] for k in known]) - CAUTION
-        return cls(row, fit, about, np.array([c.features["read"] for c in row.choices]))
+        return cls(row, fit, about, np.array([c.features.get("read", selection.LEAST_READ) for c in row.choices]))
 
     def best(self, weights: Any) -> tuple[int, list[float]]:
         """The first operation under these weights of both, and what speaks for the message being about it."""

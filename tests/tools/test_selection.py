@@ -18,7 +18,7 @@ from frontdesk.tools.selection import Mood, Selector, lines_of, mood_of
 TODAY = date(2027, 3, 17)
 BUSINESSES: dict[str, Any] = businesses()
 FEWER, MANY = 3, 60
-"""Of the businesses that are asked most, one message in so many: each is read together with six operations."""
+"""Of the businesses that are asked most, one message in so many: each is read together with four operations."""
 HARD = yaml.safe_load(CALLS.read_text(encoding="utf-8"))
 """Asked as customers put it, with hardly a word of the operations' own."""
 
