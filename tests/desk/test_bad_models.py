@@ -9,6 +9,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 
 import pytest
@@ -44,6 +45,16 @@ async def test_r6_whatever_the_model_does_the_fact_is_said_in_time(client_of: Ca
     said, _ = await phrasing.of(QUESTION, draft())
     assert [s.text for s in said.sentences] == [FACT.text]
     assert time.monotonic() - began < 10  # a third of a second and what a busy machine adds, not the model's half a minute
+
+
+async def test_r6_two_facts_wait_no_longer_than_one(client_of: Callable, stub):  # noqa: F811
+    """The time is the reply's: once it is spent on the first fact, the model is not asked about the second."""
+    second = replace(FACT, text="Repair prices – Teapots: Lid: €4.10.", needed="Teapots Lid €4.10")
+    before = len(stub.bodies)
+    phrasing = Phrasing(client_of("silent", first_token=30.0, between_tokens=30.0, total=60.0))
+    said, _ = await phrasing.of(QUESTION, replace(draft(), sentences=(FACT, second)))
+    assert [s.text for s in said.sentences] == [FACT.text, second.text]
+    assert len(stub.bodies) - before == 1
 
 
 async def test_r6_after_five_failures_the_model_is_not_asked_any_more(client_of: Callable, stub):  # noqa: F811

@@ -72,8 +72,11 @@ class Phrasing:
             return draft, []
         sentences: list[Sentence] = []
         events: list[Event] = []
+        end = time.monotonic() + self._seconds  # of the reply, however many facts it holds: a customer waits for all of them
         for sentence in draft.sentences:
-            phrased = await self._one(self._model, question, sentence) if sentence.stiff else Phrased(sentence=sentence)
+            left = end - time.monotonic()
+            worded = sentence.stiff and left > 0
+            phrased = await self._one(self._model, question, sentence, left) if worded else Phrased(sentence=sentence)
             sentences.append(phrased.sentence)
             events.extend(phrased.events)
         return replace(draft, sentences=tuple(sentences)), events
@@ -93,10 +96,10 @@ class Phrasing:
         sentence = Sentence(text=said, proofs=(*fact.proofs, fact.text))
         return Phrased(sentence=sentence, events=(_phrased(model.name, said, took),))
 
-    async def _one(self, model: LanguageModel, question: str, fact: Sentence) -> Phrased:
+    async def _one(self, model: LanguageModel, question: str, fact: Sentence, seconds: float) -> Phrased:
         prompt = _prompt().format(question=" ".join(question.split())[:300], fact=fact.text)
         request = ChatRequest(messages=[{"role": "user", "content": prompt}], max_tokens=MOST_TOKENS, stop=("\n",))
-        said, took = await _written(model.stream(request), self._seconds)
+        said, took = await _written(model.stream(request), seconds)
         if said is None:
             return Phrased(sentence=fact)
         said = said.strip('"')

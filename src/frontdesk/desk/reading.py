@@ -47,6 +47,9 @@ RIVALS = 12
 
 LOOKED_AT = 5
 """Of the likeliest units so many are read together with the question; of ten, the right one is hardly oftener first, and each costs ten milliseconds."""
+FORLORN = 0.1
+"""Probability by signs below which nothing is read together: four in ten questions about others' matters, one in twenty of one's own, and none of
+these is answered for it."""
 SAME = 0.98
 """Probability that an FAQ pair answers who asks its very question."""
 
@@ -149,7 +152,7 @@ class Reader:
         if not studies:
             return []
         scores = self._model.scores(await self._signs(question, studies, lexicon))
-        if self._matcher is not None:
+        if self._matcher is not None and choice(scores)[:-1].max() >= FORLORN:
             scores = await self._together(question, [s.unit for s in studies], scores, self._matcher)
         chances = choice(scores)[:-1]
         nothing = 1.0 - float(chances.sum())
