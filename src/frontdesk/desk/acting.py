@@ -16,6 +16,7 @@ from typing import Any
 from frontdesk.desk.draft import Draft, Sentence
 from frontdesk.desk.drafting import phrased
 from frontdesk.desk.matter import Attempt, Matter, action_of, details_of, plainly
+from frontdesk.desk.subjects import foreign_code
 from frontdesk.desk.telling import Told, tell
 from frontdesk.domain.conversation import Route, ToolCall
 from frontdesk.domain.events import ToolCalled
@@ -125,6 +126,8 @@ def failed(turn: Matter, operation: Operation, outcome: ToolOutcome) -> Attempt:
 
 
 async def answer(turn: Matter, operation: Operation, data: Any, call: ToolCall, words: str) -> Attempt:
+    if operation.needs_customer and not operation.writes and (other := foreign_code(words, data)):
+        return turn.end(turn.say("not_yours", what=other), Route.DYNAMIC, confidence=0.5)
     told, rendered = await _told(turn, operation, data, call, words)
     text, wording = await phrased(turn, operation, told, words, Call(name=call.name, arguments=call.arguments))
     turn.events += wording

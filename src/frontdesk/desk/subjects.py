@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,6 +158,27 @@ def foreign_id(message: str, operation: Operation, claims: Mapping[str, Any]) ->
             if any(c.isdigit() for c in plain) and not same and re.fullmatch(pattern.strip("^$"), plain, re.IGNORECASE):
                 return str(plain)
     return ""
+
+
+def foreign_code(message: str, data: Any) -> str:
+    """A number that a message gives in the form of those in somebody's own records, when it is none of them and it gives none of them; else empty."""
+    held = {code.casefold(): code for code in _codes_in(data)}
+    said = [t.strip("-/#") for t in re.findall(r"[#\w][\w#/-]*", message)]
+    if any(token.casefold() in held for token in said):
+        return ""
+    shapes = {_shape(code) for code in held.values() if re.match(r"[A-Za-z]{2,}\W?\d", code)}
+    return next((t for t in said if any(shape and re.fullmatch(shape, t, re.IGNORECASE) for shape in shapes)), "")
+
+
+def _codes_in(data: Any) -> Iterator[str]:
+    """Values that are one word of letters and digits."""
+    if isinstance(data, Mapping):
+        data = list(data.values())
+    if isinstance(data, list):
+        for entry in data:
+            yield from _codes_in(entry)
+    elif isinstance(data, str) and re.fullmatch(r"(?=.*[A-Za-z])(?=.*\d)[\w/#-]{3,40}", data):
+        yield data
 
 
 def _shape(example: str) -> str:
