@@ -32,10 +32,11 @@ WANTS_HUMAN = re.compile(
 """A wish for a person in so many words: whatever else a message tries, it is granted."""
 PUT_THROUGH = re.compile(
     r"\b(?:put|patch) me (?:straight )?through to (?!(?:the )?(?:page|site|form|menu|website)\b)"
-    r"|\b(?:want|need|give me|get me|speak (?:to|with)|talk to) (?:whoever (?:runs|owns|manages)|who(?:ever)?(?:['’]s| is) in charge)\b",
+    r"|\b(?:want|need|give me|get me|speak (?:to|with)|talk to) (?:whoever (?:runs|owns|manages)|who(?:ever)?(?:['’]s| is) in charge)\b"
+    r"|\b(?:want|need|fetch|give me|get me|speak (?:to|with)|talk (?:to|with)) your (?:boss|manager|supervisor)\b(?=\s*(?:[.!?,;)]|$)|\s+(?:now|please|pls|today|right|and|or|on|about|here)\b)",
     re.IGNORECASE,
 )
-"""The same, whatever the person is called: "put me through to the workshop", "I want whoever runs this place"."""
+"""The same, whatever the person is called: "put me through to the workshop", "I want whoever runs this place", "I want your boss"."""
 GIVES_UP = 2
 """Unanswered turns in a row after which the desk offers to pass the conversation on; who takes the offer was not helped."""
 
