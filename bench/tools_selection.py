@@ -77,11 +77,11 @@ UNLIKE = 0.55
 """A question is strange to a business when no operation there is more like its own operation than this (cosine of the mean lines)."""
 STRANGE = 0.5
 """Weight of such a question beside one of the business's own."""
-CAUTION_READ = 0.3
-"""The same once more when message and operation are also read together."""
 CAUTION = 0.6
 """Taken from the log-odds of every message: to ask somebody to sign in for what was a question about the rules costs more than to miss a
 look-up, which the desk may still try where no document answers."""
+CAUTION_READ = 0.3
+"""The same once more when message and operation are also read together."""
 
 
 async def ranked(embedder: MiniLM, matcher: CrossEncoder, *, stories: bool = False) -> tuple[Rows, Rows]:
@@ -163,6 +163,12 @@ def businesses(*, stories: bool = False) -> dict[str, Any]:
 def encoder() -> MiniLM:
     """What compares messages with operations in service."""
     return MiniLM(registry.pull("all-minilm-l6-v2", settings.load().cache), name=HEADS, adapter=ADAPTER)
+
+
+def cross_encoder() -> CrossEncoder:
+    """What reads both together in service."""
+    ready = settings.load()
+    return CrossEncoder(registry.pull("all-minilm-l6-v2", ready.cache), PAIRS, threads=ready.compute_threads)
 
 
 def _matrix(choices: list[Choice], names: list[str]) -> Any:
@@ -336,7 +342,7 @@ def main() -> None:
     options.add_argument("--fresh", action="store_true", help="measure the weights in service on businesses that nothing was fitted on")
     asked = options.parse_args()
     embedder = encoder()
-    matcher = CrossEncoder(registry.pull("all-minilm-l6-v2", settings.load().cache), PAIRS, threads=settings.load().compute_threads)
+    matcher = cross_encoder()
     try:
         if asked.fresh:
             print(json.dumps(asyncio.run(fresh(embedder, matcher))))

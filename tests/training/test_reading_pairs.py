@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,8 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from safetensors.torch import save_file  # noqa: E402 - after the check for torch
 
-from frontdesk.training import reading_pairs  # noqa: E402
-from frontdesk.training.reading_pairs import Choice, Judge, cut  # noqa: E402
+from frontdesk.training import reading_pairs  # noqa: E402 - the same
+from frontdesk.training.reading_pairs import Choice, Judge, cut  # noqa: E402 - the same
 
 PAIRS = [
     ("may I bring my dog", "Dogs may come along in the large canoes, but not in kayaks."),
@@ -87,5 +86,5 @@ def test_it_learns_from_what_it_is_shown(folder: Path, monkeypatch: pytest.Monke
         return float(np.mean([bool(c.right[int(r)]) for c, r in zip(asked, rows, strict=True)]))
 
     before = right()
-    reading_pairs.train(judge, asked, asked, minutes=0.25, seed=random.Random(1).randrange(99))  # type: ignore[arg-type] # they are choices already
+    reading_pairs.train(judge, asked, asked, minutes=0.25, seed=17)  # type: ignore[arg-type] # they are choices already
     assert before < 0.5 < right()

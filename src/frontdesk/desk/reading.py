@@ -205,6 +205,11 @@ class ReadingModel:
         return cls.from_json((files("frontdesk.desk") / "reading_model.json").read_text(encoding="utf-8"))
 
     @classmethod
+    def blank(cls) -> ReadingModel:
+        """One that weighs nothing, for gathering signs from which another is made."""
+        return cls(mean=np.zeros(len(FEATURES)), scale=np.ones(len(FEATURES)), layers=())
+
+    @classmethod
     def from_json(cls, text: str) -> ReadingModel:
         """The model that `to_json` wrote. A sign that it was trained without has no weight; raises BadInput for one that is gone."""
         data = json.loads(text)

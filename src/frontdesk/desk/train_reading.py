@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from frontdesk.desk.everyday import meanings
 from frontdesk.desk.intent import support_set
-from frontdesk.desk.reading import FEATURES, LOOKED_AT, Lexicon, Question, Reader, ReadingModel, choice, face
+from frontdesk.desk.reading import LOOKED_AT, Lexicon, Question, Reader, ReadingModel, choice, face
 from frontdesk.desk.shelf import Shelf, joined
 from frontdesk.desk.units import Unit, UnitKind, units_of
 from frontdesk.domain.knowledge import FaqPair, Passage
@@ -350,7 +350,7 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     settings = load()
     folder = registry.pull("all-minilm-l6-v2", settings.cache)
     base = MiniLM(folder, threads=settings.compute_threads)
-    blank = ReadingModel(mean=np.zeros(len(FEATURES)), scale=np.ones(len(FEATURES)), layers=())
+    blank = ReadingModel.blank()
     rows: list[Example] = []
     for adapter in options.encoder:
         encoder = MiniLM(folder, threads=settings.compute_threads, adapter=adapter)

@@ -22,7 +22,7 @@ from frontdesk.models.embedder import alike, readable, session, tokenizer
 from frontdesk.models.protocols import Matching, Precision
 
 QUESTION_TOKENS, TEXT_TOKENS = 56, 72
-"""More of a text is not read, nor more of a question before its end, where it asks."""
+"""More of a text is not read, and of a question (as much of it as `tokenizer` leaves) only its end, where it asks."""
 SHARPNESS = 10.0
 """Scale of the learnt weight of likeness."""
 _REMEMBERED = 8_192  # pairs

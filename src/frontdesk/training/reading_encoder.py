@@ -36,7 +36,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import BertModel, PreTrainedTokenizerFast
 
-from frontdesk.desk.reading import FEATURES, Reader, ReadingModel, face
+from frontdesk.desk.reading import Reader, ReadingModel, face
 from frontdesk.desk.train_reading import FOLDER, Example, examples, held_of
 from frontdesk.models import registry
 from frontdesk.models.embedder import MiniLM
@@ -273,7 +273,7 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads or settings.compute_threads)
     torch.manual_seed(7)
     folder = registry.pull(BASE, settings.cache)
-    blank = ReadingModel(mean=np.zeros(len(FEATURES)), scale=np.ones(len(FEATURES)), layers=())
+    blank = ReadingModel.blank()
     rows = [r for r in await examples(Reader(MiniLM(folder, threads=1), blank)) if r.right.any()]
     held = frozenset((FOLDER / HELD).read_text(encoding="utf-8").split())
     encoder = Encoder(folder)

@@ -44,8 +44,8 @@ from frontdesk.settings import load
 from frontdesk.tools.businesses import businesses, operations
 from frontdesk.tools.selection import description_of
 from frontdesk.training.learner import fastest_dtype
+from frontdesk.training.reading_encoder import BASE
 
-BASE = "all-minilm-l6-v2"
 RATE = 1.2e-4
 WARM = 80
 """Steps until the rate is reached."""
@@ -303,7 +303,7 @@ async def main(arguments: Sequence[str] | None = None) -> int:
         if options.cut:
             save_file(cut(load_file(options.cut), judge.base, options.rank), options.out, metadata=told)
             return 0
-        blank = ReadingModel(mean=np.zeros(len(FEATURES)), scale=np.ones(len(FEATURES)), layers=())
+        blank = ReadingModel.blank()
         rows = await examples(Reader(MiniLM(folder), blank, encoder=MiniLM(folder, adapter=adapter)))
     train(judge, [r for r in rows if r.company not in held], choices(), minutes=options.minutes, seed=options.seed)
     save_file({n: w.detach().contiguous() for n, w in judge.weights.items()}, options.out, metadata=told)
