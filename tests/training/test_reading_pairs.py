@@ -86,5 +86,5 @@ def test_it_learns_from_what_it_is_shown(folder: Path, monkeypatch: pytest.Monke
         return float(np.mean([bool(c.right[int(r)]) for c, r in zip(asked, rows, strict=True)]))
 
     before = right()
-    reading_pairs.train(judge, asked, asked, minutes=0.25, seed=17)  # type: ignore[arg-type] # they are choices already
+    reading_pairs.train(judge, asked, asked, minutes=0.25, seed=17)
     assert before < 0.5 < right()

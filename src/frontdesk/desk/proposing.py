@@ -55,8 +55,9 @@ CLEARLY = 0.2
 """How much less likely a clause must be about live data than the text around it to be another source's matter."""
 CLOSE_RIVAL = 1.5
 """Operations this close in rank are told apart by how likely each is the matter at all."""
-READIER = 0.25
-"""So much likelier a public look-up must be that has to ask for details, before the customer's own records are left alone."""
+READIER, READIER_UNSAID = 0.25, 0.1
+"""So much likelier a public look-up must be that has to ask for details, before the customer's own records are left alone: where the message
+speaks of its author, and where it does not."""
 SHARED = 2
 """Words of their summaries that a look-up and the list of what it works out have in common."""
 OFFERED = 0.85
@@ -268,16 +269,12 @@ def _as_given(turn: Matter, choice: Choice, said: str) -> Choice:
 
 def _readier(turn: Matter, found: Choice, ranked: Sequence[Choice]) -> Choice:
     """The customer's own records, where they are nearly as likely as a public look-up that would have to ask for details first: looking
-    into them costs nothing, and who speaks of themselves mostly means them."""
+    into them costs nothing, and who is signed in mostly means them."""
     if turn.customer is None or found.operation.writes or found.operation.needs_customer or not found.features.get("open"):
         return found
-    own = [
-        c
-        for c in ranked
-        if c.operation.needs_customer and not c.operation.writes and c.features.get("personal") and not c.features.get("open")
-    ]
-    best = max(own, key=lambda c: c.score, default=found)
-    return best if best.score >= max(LIVELY, found.score - READIER) else found
+    own = [c for c in ranked if c.operation.needs_customer and not c.operation.writes and not c.features.get("open")]
+    near = [c for c in own if c.score >= max(LIVELY, found.score - (READIER if c.features.get("personal") else READIER_UNSAID))]
+    return max(near, key=lambda c: c.score, default=found)
 
 
 def list_first(found: Choice, ranked: Sequence[Choice]) -> Choice:

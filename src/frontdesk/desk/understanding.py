@@ -136,7 +136,7 @@ def _merge_weak(asked: Sequence[str]) -> list[str]:
     """Questions that cannot stand without the one before ("and how long?") stay with it."""
     merged: list[str] = []
     for text in asked:
-        weak = len(set(content_words(text))) <= 2 or (_POINTING.search(text) and len(set(content_words(text))) <= 3)
+        weak = len(set(content_words(text))) <= 2 or points_back(text)
         if merged and weak and not _ALSO.search(text):
             merged[-1] = f"{merged[-1].rstrip(' ,;')} {'' if merged[-1].endswith('?') else 'and '}{text}"
         else:
@@ -176,7 +176,12 @@ def leans_on_history(text: str) -> bool:
     joined = _ELLIPTIC.search(text.strip())
     if len(words) <= 2 or (joined and (len(words) <= WHOLE_WORDS or not _ONLY_JOINED.search(text.strip()))):
         return True
-    return bool(_POINTING.search(text)) and len(words) <= WHOLE_WORDS
+    return points_back(text)
+
+
+def points_back(text: str) -> bool:
+    """Whether a text points to what stands before it and says little else."""
+    return _POINTING.search(text) is not None and len(set(content_words(text))) <= WHOLE_WORDS
 
 
 def _last_question(conversation: Conversation) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from frontdesk.desk.guardrails import content_words, stem
-from frontdesk.desk.understanding import clauses_of
+from frontdesk.desk.understanding import clauses_of, points_back
 from frontdesk.tools.selection import Choice, Mood, mood_of
 
 
@@ -26,10 +26,12 @@ def _orders(clause: str) -> bool:
 
 
 def sentences_of(text: str) -> list[str]:
-    """The text, and each of its sentences that asks or orders when it has several; a statement beside a question starts nothing."""
-    found = [c for c in clauses_of(text) if len(content_words(c)) >= 2]
+    """The text, and each of its sentences that asks or orders when it has several; a statement beside a question starts nothing,
+    nor does a short question that only says what of the matter before it is meant: "... and how many come with it?"."""
+    clauses = clauses_of(text)
+    found = [c for i, c in enumerate(clauses) if len(content_words(c)) >= 2 and not (i and asks(c) and points_back(c))]
     wants = [s for s in found if asks(s) or is_order(s) or re.search(r"\bplease\b", s.lower())]
-    told = [] if any(asks(c) for c in clauses_of(text)) else found
+    told = [] if any(asks(c) for c in clauses) else found
     return [text, *(wants or told)[:6]] if len(found) > 1 else [text]
 
 

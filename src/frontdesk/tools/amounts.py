@@ -10,7 +10,7 @@ from decimal import Decimal
 from frontdesk.tools.lexicon import stem, words
 from frontdesk.tools.numbers import Number, find_numbers
 from frontdesk.tools.operation import Argument, once, words_of
-from frontdesk.tools.slots import Candidate, Reader, assign, fitted, is_free, kind_of, open_arguments, words_near
+from frontdesk.tools.slots import Candidate, Reader, Span, assign, fitted, is_free, kind_of, open_arguments, words_near
 
 _CONVERSIONS: Mapping[tuple[str, str], Decimal] = {
     ("year", "month"): Decimal(12), ("week", "day"): Decimal(7), ("day", "hour"): Decimal(24), ("hour", "minut"): Decimal(60),
@@ -37,6 +37,8 @@ _MEASURES = frozenset({u for pair in _CONVERSIONS for u in pair}) | _SIZES
 _MONEY = words(
     "price amount fee total cost balance budget payment salary income earnings value deposit loan rent spend spent limit wage principal sum"
 )
+WITH_OTHERS = 0.25
+"""What a number gains beside another value that the operation needs: of several it is the one that is meant."""
 
 
 def take_numbers(reader: Reader) -> None:
@@ -53,9 +55,8 @@ def take_numbers(reader: Reader) -> None:
 def _assign_numbers(reader: Reader, wanted: list[Argument], candidates: list[Candidate]) -> None:
     def floor(argument: Argument, candidate: Candidate) -> float | None:
         number = candidate.number
-        if number is None:
-            return None
-        return _suits(reader, argument, number)
+        suits = None if number is None else _suits(reader, argument, number)
+        return suits if suits is None else suits + WITH_OTHERS * _beside_a_value(reader, candidate.span)
 
     assign(reader, wanted, candidates, floor)
     for name, extracted in list(reader.found.items()):
@@ -65,6 +66,13 @@ def _assign_numbers(reader: Reader, wanted: list[Argument], candidates: list[Can
             converted = number.value * factor(argument, number)
             value, reason = fitted(argument, converted)
             reader.found[name] = replace(extracted, value=value, problem=reason)
+
+
+def _beside_a_value(reader: Reader, span: Span) -> bool:
+    """Whether another value of the operation stands in the same sentence: "Gold with 60 users, please. We have asked three firms."."""
+    held = (found.span for found in reader.found.values())
+    between = (reader.text[min(a, b) : max(a, b)] for a, b in ((end, span[0]) if end <= span[0] else (span[1], start) for start, end in held))
+    return any(not re.search(r"[.!?](?:\s|$)", said) for said in between)
 
 
 def _suits(reader: Reader, argument: Argument, number: Number) -> float | None:

@@ -350,7 +350,8 @@ _FRAME = STOP | words(
     "many much more most all no none also still yet now today tonight tomorrow yesterday currently moment right just already again soon ever "
     "never maybe really hi hello hey thanks thank pls ok okay yes sorry well so but then than too very here where why which left back "
     "coming going gone arriving leaving available free in stock near nearest around about up out over under off down open closed new old good best cheap cheapest price cost "
-    "costs much long far often he she they them his her their us mine yours something anything everything someone anyone long way please"
+    "costs much long far often he she they them his her their us mine yours something anything everything someone anyone long way please "
+    "spring summer autumn winter fall season weekend morning afternoon evening night day days week weeks month months year years meantime end"
 )
 _TOLD_ONLY = words(
     "reason comment message note remark description text first last full given family surname contact guest holder customer person"

@@ -1,16 +1,17 @@
 """Teaches a cross-encoder which unit answers a question and which operation a message is about (`desk/reading_pairs.safetensors`).
 
-    python -m frontdesk.training.reading_pairs --out pairs.safetensors --minutes 60
+    python -m frontdesk.training.reading_pairs --out pairs.safetensors --minutes 60 --read read.jsonl
     python -m frontdesk.training.reading_pairs --cut pairs.safetensors --rank 64
 
 It begins as the sentence encoder that `training.reading_encoder` made: the likeness of the mean vectors of question and text, only that both
 now go through the layers together and may look at each other. From the first step on that orders candidates a little, and every layer learns
-(22 million weights, fp32; computed in bfloat16 where that is faster). Three steps in four are about the companies of `desk/reading_set`, each
-question with one right unit and the wrong ones that the encoder finds most alike, or with none that is right; the fourth is about the
+(22 million weights, fp32; computed in bfloat16 where that is faster). Two steps in three are about the companies of `desk/reading_set`, each
+question with one right unit and the wrong ones that the encoder finds most alike, or with none that is right; the third is about the
 businesses of `tools/selection_set`, each message with their operations. The loss is that of a choice with "none of them" at score zero.
 
 `--minutes` is the schedule: the rate falls to nothing over that time. The companies that the encoder in service has not seen are left out,
-for `desk.train_reading` weighs this judge's word on them. What is shipped is the difference to the base, each matrix of it as the nearest of
+for `desk.train_reading` weighs this judge's word on them. Finding the candidates takes minutes; `--read` keeps them in that file, and the next
+run begins with them. What is shipped is the difference to the base, each matrix of it as the nearest of
 `--rank` (`--cut`). Refuses nothing; `docs/adr/0002-reading-model.md` says what came of it.
 """
 
@@ -18,10 +19,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -46,6 +48,8 @@ from frontdesk.tools.selection import description_of
 from frontdesk.training.learner import fastest_dtype
 from frontdesk.training.reading_encoder import BASE
 
+OPERATION_EVERY = 3
+"""So many steps from one about operations to the next."""
 RATE = 1.2e-4
 WARM = 80
 """Steps until the rate is reached."""
@@ -70,7 +74,7 @@ _LEARNT = ("encoder.", "embeddings.token_type_embeddings.", *(f"{m}." for m in M
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A message with candidates, of which some are right, or none."""
+    """A message with candidates, of which some are right, or none; units of a company are in order, nearest first."""
 
     text: str
     candidates: tuple[str, ...]
@@ -183,7 +187,7 @@ class Judge:
         return self._known[text]
 
 
-def train(judge: Judge, read: Sequence[Example], asked: Sequence[Choice], *, minutes: float, seed: int = 7) -> None:
+def train(judge: Judge, read: Sequence[Choice], asked: Sequence[Choice], *, minutes: float, seed: int = 7) -> None:
     """Learns for so many minutes from what was `read` and what businesses were `asked`."""
     rng = random.Random(seed)  # noqa: S311 - an order of examples, nothing secret
     torch.manual_seed(seed)
@@ -202,7 +206,7 @@ def train(judge: Judge, read: Sequence[Example], asked: Sequence[Choice], *, min
     while (gone := (time.monotonic() - begun) / 60 / minutes) < 1:
         for group in optimiser.param_groups:
             group["lr"] = RATE * min(1.0, (step + 1) / WARM) * max(0.02, 1 - gone)
-        if step % 4 == 3:
+        if step % OPERATION_EVERY == OPERATION_EVERY - 1:
             matching, drawn = Matching.OPERATION, [_of_business(c, rng) for c in rng.sample(asked, MESSAGES)]
         else:
             without = round(QUESTIONS * UNANSWERED)
@@ -232,15 +236,22 @@ def _loss(scores: torch.Tensor, drawn: Sequence[Choice]) -> torch.Tensor:
     return total / len(drawn)
 
 
-def _of_company(example: Example, rng: random.Random) -> Choice:
+def _of_company(choice: Choice, rng: random.Random) -> Choice:
     """One right unit if there is one, and wrong ones, most of them near."""
-    order = np.argsort(-near(example))
-    right, wrong = [int(i) for i in order if example.right[i]], [int(i) for i in order if not example.right[i]]
+    right, wrong = [int(i) for i in np.flatnonzero(choice.right)], [int(i) for i in np.flatnonzero(~choice.right)]
     wanted = UNITS - bool(right)
     close = rng.sample(wrong[:LIKELY], min(wanted * 3 // 4, len(wrong[:LIKELY])))
     rest = wrong[LIKELY:OTHERS]
     chosen = [*([rng.choice(right)] if right else []), *close, *rng.sample(rest, min(wanted - len(close), len(rest)))]
-    return Choice(example.text, tuple(face(example.units[i]) for i in chosen), example.right[chosen])
+    return Choice(choice.text, tuple(choice.candidates[i] for i in chosen), choice.right[chosen])
+
+
+def choice_of(example: Example) -> Choice:
+    """A question with its right units and so many of the nearest wrong ones, nearest first."""
+    order = [int(i) for i in np.argsort(-near(example))]
+    wrong = [i for i in order if not example.right[i]][:OTHERS]
+    kept = [i for i in order if example.right[i] or i in wrong]
+    return Choice(example.text, tuple(face(example.units[i]) for i in kept), example.right[kept])
 
 
 def near(example: Example) -> NDArray[np.float64]:
@@ -268,6 +279,24 @@ def choices() -> list[Choice]:
     return found
 
 
+def keep(rows: Sequence[Choice], place: Path) -> None:
+    """Writes choices as lines of JSON."""
+    with place.open("w", encoding="utf-8") as out:
+        for row in rows:
+            right = [int(i) for i in np.flatnonzero(row.right)]
+            out.write(json.dumps({"text": row.text, "candidates": row.candidates, "right": right}, ensure_ascii=False) + "\n")
+
+
+def kept(place: Path) -> list[Choice]:
+    """What `keep` wrote."""
+    found = []
+    with place.open(encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            right = np.isin(np.arange(len(row["candidates"])), row["right"])
+            found.append(Choice(row["text"], tuple(row["candidates"]), right))
+    return found
+
+
 def cut(learnt: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor], rank: int) -> dict[str, torch.Tensor]:
     """What was learnt as differences to the base, in half precision: matrices by their nearest of that rank, vectors whole."""
     found = {}
@@ -283,6 +312,12 @@ def cut(learnt: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor], ra
     return {name: value.detach().half().contiguous() for name, value in found.items()}
 
 
+async def _read(folder: Path, adapter: Path, held: Collection[str]) -> list[Choice]:
+    """The questions of the companies that are learnt from, with what the encoder finds near each."""
+    found = await examples(Reader(MiniLM(folder), ReadingModel.blank(), encoder=MiniLM(folder, adapter=adapter)))
+    return [choice_of(e) for e in found if e.company not in held]
+
+
 async def main(arguments: Sequence[str] | None = None) -> int:
     """Trains and writes all weights, or cuts such a file down to what is shipped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -291,6 +326,7 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--cut", type=Path, help="a file of this command, of which the shipped one is made")
     parser.add_argument("--rank", type=int, default=RANK)
+    parser.add_argument("--read", type=Path, help="where the candidates are kept from one run to the next")
     parser.add_argument("--out", type=Path, default=Path("reading_pairs.safetensors"))
     options = parser.parse_args(arguments)
     settings = load()
@@ -303,9 +339,10 @@ async def main(arguments: Sequence[str] | None = None) -> int:
         if options.cut:
             save_file(cut(load_file(options.cut), judge.base, options.rank), options.out, metadata=told)
             return 0
-        blank = ReadingModel.blank()
-        rows = await examples(Reader(MiniLM(folder), blank, encoder=MiniLM(folder, adapter=adapter)))
-    train(judge, [r for r in rows if r.company not in held], choices(), minutes=options.minutes, seed=options.seed)
+        rows = kept(options.read) if options.read and options.read.exists() else await _read(folder, adapter, held)
+    if options.read and not options.read.exists():
+        keep(rows, options.read)
+    train(judge, rows, choices(), minutes=options.minutes, seed=options.seed)
     save_file({n: w.detach().contiguous() for n, w in judge.weights.items()}, options.out, metadata=told)
     return 0
 
