@@ -209,6 +209,7 @@ async def test_what_nobody_asked_for_and_nothing_needs_is_no_problem():
         ("Wanted day (ISO 8601).", "the wanted day"),
         ("Twin rate only. Share of the use at night.", "the share"),
         ("Morning or afternoon.", "the share"),
+        ("Number of the locker as listMyLockers shows it.", "the number of the locker"),
     ],
 )
 def test_an_argument_is_named_by_what_it_is(description: str, said: str):

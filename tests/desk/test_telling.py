@@ -75,3 +75,17 @@ async def test_a_month_tells_one_record_from_others():
     said = await told({"stays": stays}, "what about our stay in June 2027?")
     assert "A1" in said
     assert "A2" not in said
+
+
+async def test_an_amount_that_is_named_tells_which_record_is_meant():
+    bills = {"bills": [{"bill_no": "B-7", "amount": 31, "for": "a lost key"}, {"bill_no": "B-9", "amount": 264.8, "for": "a season"}]}
+    said = await told(bills, "what are these 31 quid for?")
+    assert "a lost key" in said
+    assert "season" not in said
+
+
+async def test_who_and_when_are_both_told():
+    lesson = {"day": "2027-06-02", "time": "17:15", "teacher": "Ada Fenn", "room": "Blue", "street": "Low Row", "status": "fixed"}
+    said = await told(lesson, "who is it with, and when?")
+    assert "Ada Fenn" in said
+    assert "2 June 2027" in said

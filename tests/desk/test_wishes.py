@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from frontdesk.desk.wishes import asks, asks_somewhere, is_order, reports, sentences_of, speaks_of_own, wants_done
+from frontdesk.desk.wishes import about_oneself, asks, asks_somewhere, is_order, reports, sentences_of, speaks_of_own, wants_done
 from frontdesk.tools.operation import Operation
 from frontdesk.tools.selection import Choice
 
@@ -73,3 +73,17 @@ def test_a_question_may_speak_of_what_one_has_here(text: str):
 @pytest.mark.parametrize("text", ["what seats are free on Friday?", "how much is a lesson?", "cancel my lesson"])
 def test_others_do_not(text: str):
     assert not speaks_of_own(text)
+
+
+def test_a_short_question_that_points_back_starts_no_matter_of_its_own():
+    text = "what does a day ticket cost and how many rides are in it"
+    assert sentences_of(text) == [text]
+    assert len(sentences_of("Show me my tickets. Then please cancel the last one on it.")) > 1
+
+
+def test_who_tells_of_others_and_asks_for_themselves_asks_for_themselves():
+    told = "My wife's present was a book of ten rides. How many have I left? Regards, P. Quill"
+    assert about_oneself(told) == "How many have I left?"
+    asked = "I have lost mine. How many are left on my wife's card?"
+    assert "wife's card" in about_oneself(asked)
+    assert about_oneself("What does Anna owe?") == "What does Anna owe?"

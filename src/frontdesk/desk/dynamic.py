@@ -31,9 +31,9 @@ from frontdesk.desk.matter import IDENTIFY, SIGN_IN, Attempt, Box, Matter, Propo
 from frontdesk.desk.modelled import by_model, written
 from frontdesk.desk.own import among_own, holds, words_of_result
 from frontdesk.desk.proposing import CERTAIN, LIVELY, SURE, built_in, names_another, proposed, wants_translation
-from frontdesk.desk.subjects import other_subject
+from frontdesk.desk.subjects import foreign_id, other_subject
 from frontdesk.desk.understanding import Part
-from frontdesk.desk.wishes import agrees_to_nothing, asks, is_order, reports, speaks_of_own
+from frontdesk.desk.wishes import about_oneself, agrees_to_nothing, asks, is_order, reports, speaks_of_own
 from frontdesk.domain.conversation import Conversation, Pending, Route, Speaker
 from frontdesk.domain.events import Event, SlotRequested
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
@@ -278,7 +278,9 @@ class Dynamic:
         words = _catalog_words(turn.box.catalog) | _words_of_results(turn)
         names = " ".join(str(v) for c in turn.conversation.calls for r in records_of(c.result) for k, v in r.items() if "name" in str(k))
         names += " ".join(str(v) for c in (*turn.conversation.calls, *turn.calls) for k, v in c.arguments.items() if "name" in str(k))
-        other = other_subject(without_address(message), operation, turn.claims, known_words={*known, *words}, own_names=names)
+        said = without_address(message)
+        said = said if foreign_id(said, operation, turn.claims) else about_oneself(said)
+        other = other_subject(said, operation, turn.claims, known_words={*known, *words}, own_names=names)
         if other is None or (other.name and await holds(turn, operation, other.name)):
             return None
         await self._tools.store.for_tenant(turn.briefing.tenant.id).desk.audit(

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 from frontdesk.domain.conversation import ToolCall
@@ -18,6 +19,7 @@ from frontdesk.tools.checking import fit
 from frontdesk.tools.consent import correction
 from frontdesk.tools.dates import find_days, find_months
 from frontdesk.tools.lexicon import STOP, stem
+from frontdesk.tools.numbers import find_numbers
 from frontdesk.tools.offers import pick
 from frontdesk.tools.operation import Argument, Operation, Place, words_of
 from frontdesk.tools.rendering import Fact, Rendering, facts, is_wrapper
@@ -287,6 +289,16 @@ def values_in(node: Any) -> Iterator[Any]:
         yield node
 
 
+def amounts_in(record: Record) -> frozenset[Decimal]:
+    """The plain numbers of a record."""
+    return frozenset(Decimal(str(v)) for v in values_in(record) if re.fullmatch(r"\d+(?:\.\d+)?", str(v)))
+
+
+def sums_in(text: str) -> frozenset[Decimal]:
+    """The amounts of money that a text names."""
+    return frozenset(n.value for n in find_numbers(text) if n.currency)
+
+
 _PLACE = re.compile(
     r"\b(?:(?:the|my|that) )?(?:first|second|third|fourth|fifth|last|former|latter|other|1st|2nd|3rd|4th|5th|"
     r"newest|oldest|latest|earliest|cheapest|most recent) (?:one|of|\w+)?|\b(?:number|no\.?|option) \d\b|#\d\b"
@@ -387,6 +399,9 @@ def said_of(argument: Argument) -> str:
     """What an argument is, in the document's own words where those are short: "the city of departure", "the wanted document"."""
     first = re.split(r"[.;,:–—-]\s|\s[-–]\s|\.$", argument.description.strip())[0].strip()
     first = re.sub(r"\s+as (?:YYYY|HH|an? ISO)\S*.*$|\s*\((?:ISO|YYYY)[^)]*\)", "", first)
+    first = re.sub(
+        r"\s+(?:as|from|in|of|by) (?:the )?(?:[a-z]+[A-Z]\w*|\w+_\w+)\b.*$", "", first
+    )  # a name of the API's own is for nobody's eyes
     if argument.enum and (" or " in first or any(words_of(str(v)) in first.lower() for v in argument.enum)):
         return f"the {argument.label}"  # it tells of the choices, which follow anyway
     if 1 <= len(first.split()) <= 9 and first.split()[-1].lower() != "only" and not re.search(r"[`{}\[\]]|https?:", first):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from decimal import Decimal
 from typing import Any
 
 from frontdesk.desk.acting import read
-from frontdesk.desk.elicitation import missing, provider_of, records_of, values_in
+from frontdesk.desk.elicitation import amounts_in, missing, provider_of, records_of, sums_in, values_in
 from frontdesk.desk.everyday import alike
 from frontdesk.desk.guardrails import content_words, stem
 from frontdesk.desk.matter import Matter
@@ -64,19 +65,22 @@ async def among_own(turn: Matter, text: str) -> Operation | None:
     ]
     best: tuple[int, Operation] | None = None
     days = {d.value.isoformat() for d in find_days(text, turn.today) if d.value and d.confidence >= DAY}
+    sums = sums_in(text)
     for operation in lists[:MOST_READS]:
         telling = alike({w for w in content_words(text) if len(w) >= LEAST_WORD} - vocabulary(operation))
-        outcome = await read(turn, operation, {}) if telling or days else None
+        outcome = await read(turn, operation, {}) if telling or days or sums else None
         rows = records_of(outcome.data) if outcome is not None and outcome.ok else []
-        shared = max((_shared([v for v in values_in(row) if isinstance(v, str)], telling, days) for row in rows), default=0)
+        shared = max((_shared(row, telling, days, sums) for row in rows), default=0)
         if shared and (best is None or shared > best[0]):
             best = shared, operation
     return best[1] if best is not None else None
 
 
-def _shared(values: Sequence[str], telling: frozenset[str], days: Collection[str]) -> int:
-    """How many of a message's own words and days stand in a record."""
-    return len(telling & alike(words_of_result(values))) + sum(1 for day in days if any(v.startswith(day) for v in values))
+def _shared(row: Any, telling: frozenset[str], days: Collection[str], sums: frozenset[Decimal]) -> int:
+    """How many of a message's own words, days and amounts of money stand in a record."""
+    texts = [v for v in values_in(row) if isinstance(v, str)]
+    dated = sum(1 for day in days if any(v.startswith(day) for v in texts))
+    return len(telling & alike(words_of_result(texts))) + dated + len(sums & amounts_in(row))
 
 
 def words_of_result(result: Any) -> frozenset[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date, time
 from typing import Any
 
-from frontdesk.desk.elicitation import Record, dates_meant, pick_record, records_of, values_in
+from frontdesk.desk.elicitation import Record, amounts_in, dates_meant, pick_record, records_of, sums_in, values_in
 from frontdesk.desk.everyday import alike
 from frontdesk.models.protocols import Embedder
 from frontdesk.tools.dates import find_times
@@ -219,17 +219,17 @@ def _is_listing(data: Any, arguments: Mapping[str, Any]) -> bool:
 
 
 def _by_words(rows: list[Record], question: str, operation: Operation, today: date) -> list[Record]:
-    """Rows that share a telling word, a code or a day with the question, when some do and others do not."""
+    """Rows that share a telling word, a code, a day or an amount of money with the question, when some do and others do not."""
     idle = (
         vocabulary(operation) | {stem(w) for w in STOP} | {stem(words_of(str(k)).split()[-1]) for r in rows for k in r if words_of(str(k))}
     )
     said = alike({stem(w) for w in re.findall(r"[^\W_]+", question.lower()) if len(w) > 2} - idle)
-    meant = dates_meant(question, today, sure=0.75)
+    meant, sums = dates_meant(question, today, sure=0.75), sums_in(question)
     scores = []
     for row in rows:
         values = [v for v in values_in(row) if isinstance(v, str)]
         words = alike(stem(w) for v in values for w in re.findall(r"[^\W_]+", v.lower()))
-        scores.append(len(words & said) + sum(2 for v in values if meant(v)))
+        scores.append(len(words & said) + sum(2 for v in values if meant(v)) + 2 * len(sums & amounts_in(row)))
     best = max(scores, default=0)
     if best == 0:
         return rows
@@ -344,7 +344,7 @@ def _is_default(fact: Fact, operation: Operation, arguments: Mapping[str, Any]) 
 async def _weights(found: Sequence[Fact], question: str, embedder: Embedder | None) -> list[float]:
     """The weight of each value for the question, or for that of its clauses which it answers best."""
     scores = await weigh(found, question, embedder)
-    clauses = [c for c in re.split(r"[?.;,]\s+|\band\b|\bplus\b", question) if len(c.split()) >= 2]
+    clauses = [c for c in re.split(r"[?.;,]\s+|\band\b|\bplus\b", question) if len(c.split()) >= 2 or _ASKED.fullmatch(c)]
     if not 2 <= len(clauses) <= 5:
         return scores
     best = max(SURE, *scores)
@@ -354,6 +354,10 @@ async def _weights(found: Sequence[Fact], question: str, embedder: Embedder | No
         if top >= UNSURE:
             scores = [max(s, best if o >= top - CLOSE / 3 else s) for s, o in zip(scores, own, strict=True)]
     return scores
+
+
+_ASKED = re.compile(r"\W*(?:when|where|who)\W*", re.IGNORECASE)
+"""A question of one word, behind another: "what is it and when?"."""
 
 
 def _belong(fact: Fact, chosen: Fact) -> bool:

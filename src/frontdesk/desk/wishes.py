@@ -66,6 +66,18 @@ def wants_done(text: str, choice: Choice) -> bool:
     return wanted and surely and not re.search(r"\bif i\b|\bto know\b", text.lower())
 
 
+def about_oneself(message: str) -> str:
+    """The sentences of a message that ask or order, where each of them speaks of its author; else the whole message.
+
+    Who tells of others first and then asks what "I" have left asks for themselves.
+    """
+    wanted = [s for s in re.split(r"(?<=[.!?])\s+|\n+", message) if asks_somewhere(s) or is_order(s)]
+    return " ".join(wanted) if wanted and all(_AUTHOR.search(s) for s in wanted) else message
+
+
+_AUTHOR = re.compile(r"\b(?:i|me|my|mine|we|us|our|ours)\b", re.IGNORECASE)
+
+
 def speaks_of_own(text: str) -> bool:
     """Whether a message asks about something that the customer has here already."""
     return _HELD.search(text.replace("’", "'")) is not None and asks_somewhere(text) and not is_order(text)

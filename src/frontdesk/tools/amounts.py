@@ -71,7 +71,9 @@ def _assign_numbers(reader: Reader, wanted: list[Argument], candidates: list[Can
 def _beside_a_value(reader: Reader, span: Span) -> bool:
     """Whether another value of the operation stands in the same sentence: "Gold with 60 users, please. We have asked three firms."."""
     held = (found.span for found in reader.found.values())
-    between = (reader.text[min(a, b) : max(a, b)] for a, b in ((end, span[0]) if end <= span[0] else (span[1], start) for start, end in held))
+    between = (
+        reader.text[min(a, b) : max(a, b)] for a, b in ((end, span[0]) if end <= span[0] else (span[1], start) for start, end in held)
+    )
     return any(not re.search(r"[.!?](?:\s|$)", said) for said in between)
 
 

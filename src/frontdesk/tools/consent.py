@@ -72,6 +72,7 @@ _CORRECTIONS = (
     r"\b(?:make|change|set|switch|move|update|correct) (?:the|my) [\w\s]{2,40}? (?:to|into)\b",
     r"\b(?:better|rather) (?:make it )?",
     r"\bnot [\w\s./:-]{1,30}?(?:,| but)\s",
+    r"[.,;!?]\s+(?:(?:ah|oh|er+m?|um+|hm+|well)[,.!\s]+)?no[,.!]\s*(?=\S)",
     r"^(?:(?:ah|oh|er+m?|um+|hmm+|well|ok|okay)[,.!\s]+)?no[,.!\s]+(?:it's |it is |that's |the |on |for |at |make it )?(?=\S)",
 )
 _CORRECTION = re.compile("|".join(f"(?:{p})" for p in _CORRECTIONS))

@@ -107,9 +107,8 @@ def _named(reader: Reader, argument: Argument) -> list[Candidate]:
     hits: list[Candidate] = []
     for form in _forms(argument):
         hits += _hits(reader, argument, form, said)
-    hits += _heads(
-        argument, said.tokens, words_near(argument) | (vocabulary(reader.operation) - labelled(argument)) | matter_of(reader.operation)
-    )
+    common = words_near(argument) | (vocabulary(reader.operation) - labelled(argument)) | matter_of(reader.operation)
+    hits += [*_heads(argument, said.tokens, common), *_shortened(argument, said.tokens, common)]
     hits.sort(key=lambda c: (-c.confidence, -(c.span[1] - c.span[0])))
     kept: list[Candidate] = []
     for hit in hits:
@@ -289,6 +288,23 @@ def _heads(argument: Argument, tokens: Sequence[tuple[str, int, int]], common: f
         if value is not None and len(word) >= 4 and word not in STOP and stem(word) not in common and stem(word) not in _MEASURES:
             found.append(Candidate(value=value, span=(start, end), confidence=0.72))
     return found
+
+
+def _shortened(argument: Argument, tokens: Sequence[tuple[str, int, int]], common: frozenset[str]) -> list[Candidate]:
+    """Values of one word named by its beginning, as people shorten it: `physio`; only where no other value begins so."""
+    heads = [(value, re.sub(r"[\W_]+", " ", shown(argument, value).lower()).split()) for value in argument.enum]
+    found = []
+    for word, start, end in tokens:
+        if len(word) < _LEAST_SHORT or word in STOP or stem(word) in common or stem(word) in _MEASURES:
+            continue
+        begun = [value for value, parts in heads if len(parts) == 1 and parts[0].startswith(word) and len(parts[0]) >= len(word) + 2]
+        if len(begun) == 1 and not any(word in parts for _, parts in heads):
+            found.append(Candidate(value=begun[0], span=(start, end), confidence=0.72))
+    return found
+
+
+_LEAST_SHORT = 5
+"""Letters from which the beginning of a word may stand for it."""
 
 
 @once

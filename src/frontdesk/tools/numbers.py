@@ -42,7 +42,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:[-'][^\W\d_]+)*|\d+(?:\.\d+)?")
 
 
 _NO_NUMBER = re.compile(
-    r"\b(?:(?:all )?in one go|(?:all )?at one time|one by one|one another|no one|one day|one of|one more thing|for one(?! \w+s?\b)|(?:the|this|that|which|any|every|each) one(?! (?:year|month|week|day|hour|night|person|adult|child)))\b",
+    r"\b(?:(?:all )?in one go|(?:all )?at one time|one by one|one another|no one|one day(?= (?:i|we|you|he|she|it|they|my|our|when|soon|maybe)\b)|one of|one more thing|for one(?! \w+s?\b)|(?:the|this|that|which|any|every|each) one(?! (?:year|month|week|day|hour|night|person|adult|child)))\b",
     re.IGNORECASE,
 )
 """Turns of phrase whose "one" counts nothing."""

@@ -34,8 +34,11 @@ def pick(text: str, offered: Sequence[str], *, today: date | None = None) -> int
     by_words = _by_words(said, offered)
     if by_words is not None and _is_whole(said, offered[by_words]):
         return by_words
+    by_code = _by_code(said, offered)
+    if by_code is not None:
+        return by_code
     for find in (_by_comparison, _by_place, _by_value):
-        index = find(said, offered, today)
+        index = find(_LAST_TIME.sub(" ", said), offered, today)
         if index is not None:
             return index
     return by_words
@@ -43,6 +46,18 @@ def pick(text: str, offered: Sequence[str], *, today: date | None = None) -> int
 
 def _is_whole(said: str, choice: str) -> bool:
     return re.sub(r"\W", "", said) == re.sub(r"\W", "", choice.lower())
+
+
+def _by_code(said: str, offered: Sequence[str]) -> int | None:
+    """The one choice that has a code of the text, such as `b214`: whatever else is said beside it."""
+    codes = set(_CODE.findall(said))
+    fitting = [i for i, choice in enumerate(offered) if codes & set(_CODE.findall(choice.lower()))]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+_CODE = re.compile(r"(?<!\w)(?=[\w-]*[^\W\d_])(?=[\w-]*\d)[^\W_][\w-]{2,}(?!\w)")
+_LAST_TIME = re.compile(r"\b(?:last|final)\s+(?:minute|hour|day|night|week|weekend|month|year|time)s?\b")
+"""Speaks of time: the last day is no last choice."""
 
 
 def _by_place(said: str, offered: Sequence[str], _: date | None) -> int | None:

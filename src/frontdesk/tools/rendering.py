@@ -289,6 +289,8 @@ def _by_kind(fact: Fact, question: str) -> float:
         return 0.6
     if fact.label.lower() in ("year", "month", "currency", "as of"):
         return -0.6 if not re.search(rf"\b(?:which|what) {fact.label.lower()}\b", asked) else 0.0
+    if re.search(r"\bwho(?:'?s|m)?\b", asked) and _is_person(fact):
+        return 0.9
     if re.search(r"\b(when|(?:what|which) (day|date|time)|how soon|until when|by when)\b", asked):
         return 0.35 if kind in ("date", "time", "moment") else -0.2
     if re.search(
@@ -304,6 +306,44 @@ def _by_kind(fact: Fact, question: str) -> float:
     if re.match(r"\s*(is|are|am|did|does|do|has|have|was|were)\b", asked):
         return 0.15 if kind in ("boolean", "status") else 0.0
     return 0.0
+
+
+_PEOPLE = frozenset(
+    [
+        "agent",
+        "adviser",
+        "advisor",
+        "clinician",
+        "coach",
+        "contact",
+        "dentist",
+        "doctor",
+        "driver",
+        "engineer",
+        "guide",
+        "host",
+        "instructor",
+        "leader",
+        "manager",
+        "nurse",
+        "person",
+        "surveyor",
+        "teacher",
+        "technician",
+        "therapist",
+        "trainer",
+        "tutor",
+        "with",
+    ]
+)
+"""Last words of labels of somebody."""
+_FULL_NAME = re.compile(r"(?:(?:Dr|Mr|Mrs|Ms|Prof)\.? )?[A-Z][^\W\d_]+(?: [A-Z]\.?)?(?: [A-Z][^\W\d_]*(?:['’-][^\W\d_]+)?){1,2}")
+
+
+def _is_person(fact: Fact) -> bool:
+    """Whether a value names somebody: by its label, or written as first and last name."""
+    named = (fact.label.lower().split() or [""])[-1] in _PEOPLE
+    return isinstance(fact.value, str) and (named or _FULL_NAME.fullmatch(fact.text) is not None)
 
 
 def _kind(fact: Fact) -> str:

@@ -484,8 +484,10 @@ def _deeds_in(text: str) -> frozenset[int]:
 
 
 def ways_to_say(operation: Operation) -> frozenset[str]:
-    """Verbs for what an operation does, its own among them: `cancel`, `scrap`, `call off`."""
-    return frozenset(verb.replace("_", " ") for deed in _deeds_of(operation) for verb in _DEEDS[deed])
+    """Verbs for what an operation does, its own among them: `cancel`, `scrap`, `call off`; also the one that begins its description."""
+    begins = operation.description.strip().partition(" ")[0].lower()
+    plain = frozenset({begins, begins.removesuffix("s")} - {""})
+    return plain | frozenset(verb.replace("_", " ") for deed in _deeds_of(operation) | _deeds_in(begins) for verb in _DEEDS[deed])
 
 
 _DEED_OF: Mapping[str, frozenset[int]] = {

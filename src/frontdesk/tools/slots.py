@@ -249,7 +249,10 @@ _BY_FORMAT = {"date": "day", "date-time": "moment", "time": "time", "email": "em
 
 def _kind_of_string(argument: Argument) -> str:
     if argument.pattern:
-        return "month" if _is_month(argument.pattern) else "day" if _is_day_pattern(argument.pattern) else "code"
+        found = (k for k, is_of in (("month", _is_month), ("day", _is_day_pattern), ("time", _is_time_pattern)) if is_of(argument.pattern))
+        return next(found, "code")
+    if _CLOCK.fullmatch(str(argument.example or argument.schema.get("example") or "")) or re.search(r"\bHH:MM\b", argument.description):
+        return "time"
     named = set(words_of(argument.name).split())
     if named & {"phone", "mobile", "telephone", "tel", "msisdn", "cell"}:
         return "phone"
@@ -268,6 +271,14 @@ def _is_month(pattern: str) -> bool:
 
 def _is_day_pattern(pattern: str) -> bool:
     return _matches(pattern, "2027-04-01") and not _matches(pattern, "2027-ab-01") and not _matches(pattern, "20270401")
+
+
+def _is_time_pattern(pattern: str) -> bool:
+    return _matches(pattern, "09:15") and not _matches(pattern, "ab:cd") and not _matches(pattern, "0915")
+
+
+_CLOCK = re.compile(r"(?:[01]?\d|2[0-3]):[0-5]\d")
+"""A time of day as an example shows it."""
 
 
 def _matches(pattern: str, text: str) -> bool:

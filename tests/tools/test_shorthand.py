@@ -1,0 +1,104 @@
+"""What people leave out, shorten or take back when they answer: codes before places, times of day, second thoughts, half words."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+
+from frontdesk.tools.businesses import operations
+from frontdesk.tools.consent import Consent, consent
+from frontdesk.tools.numbers import find_numbers
+from frontdesk.tools.offers import pick
+from frontdesk.tools.operation import Argument, Operation, Place
+from frontdesk.tools.rendering import facts, weigh
+from frontdesk.tools.selection import ways_to_say
+from frontdesk.tools.slots import kind_of
+from frontdesk.tools.understanding import corrections, extract
+
+TODAY = date(2027, 3, 17)
+LOCKERS = ("K31 (Quay, small, 4.10)", "P07 (Mill, large, 9.80)")
+
+
+def argument(name: str, **schema: Any) -> Argument:
+    said = str(schema.pop("description", ""))
+    return Argument(name=name, where=Place.QUERY, required=True, description=said, schema={"type": "string", **schema})
+
+
+def operation(*arguments: Argument) -> Operation:
+    return Operation(name="quote", summary="Quote a price", arguments=arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("K31, and my last day is the 30th", 0),
+        ("p07 on the last weekend of May", 1),
+        ("the last one", 1),
+        ("the first", 0),
+        ("my last week there", None),
+    ],
+)
+def test_a_code_that_is_said_is_meant_and_the_last_day_is_no_last_choice(text: str, index: int | None) -> None:
+    assert pick(text, LOCKERS, today=TODAY) == index
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [
+        argument("start", example="09:15"),
+        argument("start", description="New start as HH:MM."),
+        argument("start", pattern=r"^\d{2}:\d{2}$"),
+    ],
+)
+def test_a_time_of_day_is_known_by_its_example_its_description_or_its_pattern(clock: Argument) -> None:
+    assert kind_of(clock) == "time"
+    assert extract(operation(clock), "quarter past nine in the morning", today=TODAY)["start"].value == "09:15"
+    assert "start" not in extract(operation(clock), "yes, go on", today=TODAY, asked="start")
+
+
+@pytest.mark.parametrize("text", ["one day, please", "just one day", "for one day only"])
+def test_one_day_counts_days(text: str) -> None:
+    assert [n.value for n in find_numbers(text)] == [1]
+
+
+def test_one_day_that_is_only_dreamt_of_does_not() -> None:
+    assert find_numbers("one day we might come") == []
+
+
+@pytest.mark.parametrize(("text", "count"), [("six. hm no, eight", 8), ("six, no, eight then", 8), ("six lamps", None)])
+def test_a_second_thought_in_the_middle_counts(text: str, count: int | None) -> None:
+    lamps = operation(argument("lamps", type="integer"))
+    found = corrections(lamps, text, known={"lamps": 6}, today=TODAY)
+    assert (found["lamps"].value if found else None) == count
+
+
+@pytest.mark.parametrize(("text", "value"), [("choreo on Monday", "choreography"), ("the photo one", None), ("at home", None)])
+def test_the_beginning_of_a_word_is_enough_where_no_other_choice_begins_so(text: str, value: str | None) -> None:
+    kind = operation(argument("kind", enum=["choreography", "photography", "photobook"]))
+    found = extract(kind, text, today=TODAY)
+    assert (found["kind"].value if "kind" in found else None) == value
+
+
+def test_of_two_numbers_the_one_beside_another_value_is_meant() -> None:
+    quote = operation(argument("plan", enum=["Reed", "Oak"]), argument("seats", type="integer"))
+    found = extract(quote, "The price of Oak with 40 places please. We asked two others as well.", today=TODAY)
+    assert found["seats"].value == 40
+
+
+def test_a_season_is_no_place() -> None:
+    ticket = operation(argument("country"))
+    assert extract(ticket, "off to norway in the autumn, how much", today=TODAY)["country"].value == "norway"
+
+
+def test_a_yes_may_name_what_the_description_begins_with() -> None:
+    leave = operations([["post!", "leaveClub", "Hand in a resignation", "Ends the membership of the signed-in member.", [], ""]])[0]
+    assert consent("yes please, end it", deeds=ways_to_say(leave)) is Consent.YES
+    assert consent("yes but end it in May", deeds=ways_to_say(leave)) is not Consent.YES
+
+
+async def test_who_asks_for_a_person() -> None:
+    found = facts({"day": "2027-06-02", "room": "Blue", "teacher": "Ada Fenn", "status": "fixed"})
+    weights = dict(zip([f.label for f in found], await weigh(found, "who is it with?"), strict=True))
+    assert max(weights, key=lambda label: weights[label]) == "Teacher"
