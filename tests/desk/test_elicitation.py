@@ -9,6 +9,7 @@ import pytest
 from frontdesk.desk.elicitation import (
     Choices,
     choices_from,
+    condition_of,
     facet_of,
     field_of,
     fitting,
@@ -228,3 +229,17 @@ def test_an_argument_is_named_by_what_it_is(description: str, said: str):
 )
 def test_an_argument_without_a_description_is_asked_for_in_words(name: str, kind: dict[str, str], said: str):
     assert said_of(Argument(name=name, where=Place.QUERY, schema=kind)) == said
+
+
+@pytest.mark.parametrize(
+    ("description", "condition"),
+    [
+        ("True if the goods are fragile. Costs more.", "the goods are fragile"),
+        ("Whether somebody is at home.", "somebody is at home"),
+        ("Whether to send a receipt.", ""),
+        ("Breakfast.", ""),
+    ],
+)
+def test_a_flag_is_asked_for_by_what_it_says(description: str, condition: str):
+    flag = Argument(name="flag", where=Place.QUERY, description=description, schema={"type": "boolean"})
+    assert condition_of(flag) == condition

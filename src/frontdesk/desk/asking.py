@@ -14,6 +14,7 @@ from frontdesk.desk.elicitation import (
     Record,
     choices_from,
     choices_of,
+    condition_of,
     facet_of,
     field_of,
     fitting,
@@ -164,7 +165,8 @@ def ask(
     elif offered is not None and len(offered.labels) <= 12:
         question = turn.say("ask_choice", what=thing, choices=listed(offered.labels))
     elif argument.type == "boolean":
-        question = turn.say("ask_yes_no", what=thing)
+        condition = condition_of(argument)
+        question = turn.say("ask_whether", what=condition) if condition else turn.say("ask_yes_no", what=thing)
     else:
         question = turn.say("ask_slot", what=thing, hint=hint_of(argument))
     if tries >= MOST_TRIES:

@@ -54,6 +54,8 @@ SURE = 0.8
 ASKED_IN_ANGER = 0.5
 """How sure an answer must be to be given to a complaint that asks something, before a human is fetched."""
 DOUBTFUL = 0.5
+CHATTY = 0.3
+"""The same from which what no source answers is small talk: a name that nobody knows is no greeting."""
 SHORT_WISH = 12
 """Words up to which a wish for a human in another language is the matter of a message."""
 FORGED = "refuse/forged"
@@ -507,7 +509,7 @@ def _compose(
     drafts = _distinct([a.draft for a in answers if a.draft is not None])
     open_parts = [a for a in answers if a.draft is None]
     if not drafts:
-        if intent.route in (Route.SMALLTALK, Route.REFUSE):
+        if intent.route is Route.REFUSE or (intent.route is Route.SMALLTALK and intent.confidence >= CHATTY):
             kind = intent.name.split("/")[-1]
             key = kind if briefing.phrases.has(kind) else intent.route.value
             return _plain(intent.route, briefing.phrases.say(key), confidence=intent.confidence), []

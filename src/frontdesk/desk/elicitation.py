@@ -395,6 +395,17 @@ def hint_of(argument: Argument) -> str:
     return f" (for example {example})"
 
 
+def condition_of(argument: Argument) -> str:
+    """What is the case when a flag is true, where its description says so: "True if the goods are fragile." -> "the goods are fragile"."""
+    first = re.split(r"[.;]\s|\.$", argument.description.strip())[0]
+    told = re.match(r"(?i:(?:set (?:to )?)?true (?:if|when|where)|if true,?|whether)\s+(?!or not\b|to\b)(.+)$", first)
+    return told[1] if told and len(told[1].split()) <= LONGEST_CONDITION else ""
+
+
+LONGEST_CONDITION = 16
+"""Words up to which a condition can be asked for in one breath."""
+
+
 def said_of(argument: Argument) -> str:
     """What an argument is, in the document's own words where those are short: "the city of departure", "the wanted document"."""
     first = re.split(r"[.;,:–—-]\s|\s[-–]\s|\.$", argument.description.strip())[0].strip()

@@ -62,6 +62,8 @@ SHARED = 2
 """Words of their summaries that a look-up and the list of what it works out have in common."""
 OFFERED = 0.85
 """Score from which an act is offered that nobody ordered."""
+MOST_ADDED = 16
+"""Words up to which a message may merely add a detail to the question before it."""
 LATELY = 2
 """Messages of the customer before this one in which a choice that is still open may stand."""
 OPEN = 0.05
@@ -130,10 +132,27 @@ async def proposed(turn: Matter, part: Part) -> Proposal | None:
     again = await _again(turn, part.text)
     fresh = await _fresh(turn, text, part, turn.conversation)
     if again is None:
-        return fresh
+        return fresh if fresh is not None and not fresh.last else await _added(turn, part) or fresh
     if fresh is None or again.score >= min(1.0, fresh.score + SLIGHT) or again.operation.name == fresh.operation.name:
         return again
     return fresh
+
+
+async def _added(turn: Matter, part: Part) -> Proposal | None:
+    """What the customer asked before and this message gives a detail for, where the desk did not take that for a look-up: "what does a tent
+    cost?", then "for nine days, the small one"."""
+    spoken = [u for u in turn.conversation.utterances if u.speaker is Speaker.DESK]
+    before = _question_before(turn)
+    told_live = not spoken or spoken[-1].route in (Route.DYNAMIC, Route.ELICIT, Route.HANDOFF)
+    if told_live or not before or asks_somewhere(part.text) or is_order(part.text) or len(part.text.split()) > MOST_ADDED:
+        return None
+    text = f"{before.rstrip(' .')} {part.text}"
+    found = await _fresh(turn, text, replace(part, text=text, readings=(text,), follow_up=False), turn.conversation)
+    if found is None or found.score < LIVELY or found.last:
+        return None
+    given = extract(found.operation, part.text, today=turn.today)
+    bare = len(content_words(part.text)) <= NAMED  # a place or a name alone is a detail too
+    return found if any(not v.problem and (bare or is_telling(found.operation, n)) for n, v in given.items()) else None
 
 
 async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation) -> Proposal | None:
