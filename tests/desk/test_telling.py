@@ -89,3 +89,11 @@ async def test_who_and_when_are_both_told():
     said = await told(lesson, "who is it with, and when?")
     assert "Ada Fenn" in said
     assert "2 June 2027" in said
+
+
+async def test_of_two_ways_the_one_that_is_gone_is_meant():
+    trips = {
+        "trips": [{"trip": "T1", "from": "Hull", "to": "Leeds", "seat": "4C"}, {"trip": "T2", "from": "Leeds", "to": "Hull", "seat": "9A"}]
+    }
+    assert "9A" in await told(trips, "which seat do I have to Hull?")
+    assert "9A" not in await told(trips, "which seat do I have from Hull?")

@@ -159,12 +159,12 @@ async def _told(turn: Matter, operation: Operation, data: Any, call: ToolCall, w
     told = await tell(
         operation,
         data,
-        words,
+        turn.asked or words,
         arguments=call.arguments,
         today=turn.today,
         embedder=turn.tools.embedder,
         rendering=turn.box.rendering,
-        pointing=turn.pointing,
+        pointing=turn.pointing or (words if turn.asked else ""),
     )
     return told, render(data, operation.response, turn.box.rendering.for_operation(operation))
 

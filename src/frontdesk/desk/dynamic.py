@@ -132,7 +132,7 @@ class Dynamic:
         if proposal.writing is not None:
             return await self._written(turn, proposal, proposal.writing, message)
         gathered = Gathered(values=proposal.known)
-        turn.pointing = proposal.pointing
+        turn.pointing, turn.asked = proposal.pointing, proposal.asked
         if not proposal.repeats:
             known, fresh = proposal.known, dict[str, Any]()
             for said in dict.fromkeys(s for s in (proposal.focus, proposal.text) if s):

@@ -41,6 +41,8 @@ class Proposal:
     score: float
     text: str
     """The customer's words that it is for."""
+    asked: str = ""
+    """The question among them, where they tell other things too; empty when all of them ask."""
     known: Mapping[str, Any] = field(default_factory=dict)
     unready: bool = False
     """Nothing can be called yet: somebody has to sign in first, or to say more."""
@@ -120,6 +122,8 @@ class Matter:
     fetched: dict[tuple[str, str], ToolOutcome] = field(default_factory=dict)
     """Reads of this turn: what was just read is not read again."""
     pointing: str = ""
+    asked: str = ""
+    """The question that is answered, where the words for a look-up also tell other things."""
     modelled: bool = False
     """A model proposed it: nothing is done without a yes, whatever the document says."""
     answering: bool = False

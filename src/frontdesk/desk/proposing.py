@@ -216,6 +216,7 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         operation=best.operation,
         score=score,
         text=text,
+        asked=part.text if part.context and not focus else "",
         known=known,
         focus=focus,
     )

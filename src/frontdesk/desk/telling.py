@@ -15,7 +15,7 @@ from frontdesk.tools.dates import find_times
 from frontdesk.tools.lexicon import STOP, stem
 from frontdesk.tools.operation import Operation, words_of
 from frontdesk.tools.rendering import ABOUT_ANSWERS, CODES, Fact, Rendering, facts, is_wrapper, weigh
-from frontdesk.tools.slots import vocabulary
+from frontdesk.tools.slots import role_in, side_of, vocabulary
 
 MOST_ROWS = 8
 WHOLE = 4
@@ -225,15 +225,26 @@ def _by_words(rows: list[Record], question: str, operation: Operation, today: da
     )
     said = alike({stem(w) for w in re.findall(r"[^\W_]+", question.lower()) if len(w) > 2} - idle)
     meant, sums = dates_meant(question, today, sure=0.75), sums_in(question)
-    scores = []
+    scores: list[float] = []
     for row in rows:
         values = [v for v in values_in(row) if isinstance(v, str)]
         words = alike(stem(w) for v in values for w in re.findall(r"[^\W_]+", v.lower()))
-        scores.append(len(words & said) + sum(2 for v in values if meant(v)) + 2 * len(sums & amounts_in(row)))
+        scores.append(len(words & said) + sum(2 for v in values if meant(v)) + 2 * len(sums & amounts_in(row)) + _ways(row, question))
     best = max(scores, default=0)
     if best == 0:
         return rows
     return [r for r, s in zip(rows, scores, strict=True) if s == best]
+
+
+def _ways(row: Record, question: str) -> float:
+    """Half a word for each place that the question goes to or comes from as the record does, and against it for the other way about."""
+    score = 0.0
+    for name, value in row.items():
+        role = role_in(words_of(str(name)))
+        place = re.search(rf"\b{re.escape(value)}\b", question, re.IGNORECASE) if role and isinstance(value, str) and value else None
+        side = side_of(question, place.span()) if place is not None else ""
+        score += (0.5 if side == role else -0.5) if side else 0.0
+    return score
 
 
 def _by_hour(rows: list[Record], question: str) -> list[Record]:

@@ -148,6 +148,12 @@ def _role(argument: Argument, siblings: Sequence[Argument]) -> str:
     all_words = set().union(*names.values())
     if argument.format == "date" and {"arrival", "departure"} <= all_words and not {"return"} & all_words:
         return "start" if "arrival" in own else "end"  # a stay begins with the arrival, a journey with the departure
+    return role_in(" ".join(own))
+
+
+def role_in(name: str) -> str:
+    """`start` or `end` where the words of a name say that it is one side of a pair: `from`, `destination`; else ""."""
+    own = set(name.split())
     if own & _START:
         return "start"
     return "end" if own & _END else ""
@@ -162,6 +168,11 @@ _BEFORE_END = re.compile(
     r"no more than|before)|->|→)\s*(?:the\s+)?[€£$]?$"
 )
 _THEN = re.compile(r"\s*(?:-|–|—|->|→|to|and|till|until|>|/)\s*(?:the\s+)?[€£$]?")
+
+
+def side_of(text: str, span: Span) -> str:
+    """Which side of a pair the words before a value put it on: `start` behind "from", `end` behind "to", else ""."""
+    return _side(text, span, ())
 
 
 def _side(text: str, span: Span, others: Sequence[Span]) -> str:
