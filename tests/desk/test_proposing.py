@@ -2,7 +2,7 @@
 
 import pytest
 
-from frontdesk.desk.proposing import list_first
+from frontdesk.desk.proposing import list_first, readier
 from frontdesk.tools.operation import Argument, Effect, Operation, Place
 from frontdesk.tools.selection import Choice
 
@@ -33,3 +33,28 @@ def choice(operation: Operation, score: float, *, waits: bool = False) -> Choice
 )
 def test_a_list_comes_before_a_quote_that_would_have_to_ask(found: Choice, others: list[Choice], first: str) -> None:
     assert list_first(found, [found, *others]).operation.name == first
+
+
+OWN = Operation(
+    name="getHire",
+    summary="Show a hire",
+    description="",
+    arguments=(Argument(name="customer", where=Place.HEADER, required=True, schema={"type": "string"}, bound="customer.id"),),
+    response={},
+)
+
+
+@pytest.mark.parametrize(
+    ("scores", "signed_in", "first"),
+    [
+        ((0.7, 0.68), False, "listPrices"),  # a guest means the prices
+        ((0.9, 0.5), False, "getHire"),  # and is asked to sign in where it is clearly their own
+        ((0.68, 0.7), True, "getHire"),  # a look-up that would have to ask comes behind one's own records
+        ((0.5, 0.7), True, "getQuote"),
+    ],
+)
+def test_whose_records_are_meant_depends_on_who_asks(scores: tuple[float, float], signed_in: bool, first: str) -> None:
+    own = choice(OWN, scores[0])
+    other = choice(QUOTE, scores[1], waits=True) if signed_in else choice(PRICES, scores[1])
+    found = max((own, other), key=lambda c: c.score)
+    assert readier(found, [own, other], signed_in=signed_in).operation.name == first

@@ -178,7 +178,7 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
         doing = [c for c in ranked[:MOST_DOING] if orders and c.operation.writes and c.features.get("own_verb") and c.score >= POSSIBLE]
         found = max(doing[:1] or close, key=lambda c: c.score - _wait(c, said), default=None)
-        found = list_first(_readier(turn, found, ranked), ranked) if found is not None else None
+        found = list_first(readier(found, ranked, signed_in=turn.customer is not None), ranked) if found is not None else None
         likely[said] = found.score if found is not None else 0.0
         # The head of what is already taken for the matter says less of it, and is only better where it is clearly likelier.
         ahead = (
@@ -287,10 +287,14 @@ def _as_given(turn: Matter, choice: Choice, said: str) -> Choice:
     return replace(choice, score=LIVELY) if described or mostly else choice
 
 
-def _readier(turn: Matter, found: Choice, ranked: Sequence[Choice]) -> Choice:
+def readier(found: Choice, ranked: Sequence[Choice], *, signed_in: bool) -> Choice:
     """The customer's own records, where they are nearly as likely as a public look-up that would have to ask for details first: looking
-    into them costs nothing, and who is signed in mostly means them."""
-    if turn.customer is None or found.operation.writes or found.operation.needs_customer or not found.features.get("open"):
+    into them costs nothing, and who is signed in mostly means them. For a guest it is the other way about."""
+    if not signed_in and found.operation.needs_customer and not found.operation.writes:
+        behind = READIER_UNSAID if found.features.get("personal") else READIER
+        public = [c for c in ranked if not (c.operation.needs_customer or c.operation.writes)]
+        return max((c for c in public if c.score >= max(LIVELY, found.score - behind)), key=lambda c: c.score, default=found)
+    if not signed_in or found.operation.writes or found.operation.needs_customer or not found.features.get("open"):
         return found
     own = [c for c in ranked if c.operation.needs_customer and not c.operation.writes and not c.features.get("open")]
     near = [c for c in own if c.score >= max(LIVELY, found.score - (READIER if c.features.get("personal") else READIER_UNSAID))]
