@@ -102,3 +102,18 @@ async def test_who_asks_for_a_person() -> None:
     found = facts({"day": "2027-06-02", "room": "Blue", "teacher": "Ada Fenn", "status": "fixed"})
     weights = dict(zip([f.label for f in found], await weigh(found, "who is it with?"), strict=True))
     assert max(weights, key=lambda label: weights[label]) == "Teacher"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("six of them, evenings", False),
+        ("only after work, can't do days", False),
+        ("in the daytime, Tuesdays say", True),
+        ("six of them", None),
+        ("mornings or evenings, all the same", None),
+    ],
+)
+def test_the_other_side_of_a_flag_says_that_it_is_not_so(text: str, value: bool | None) -> None:
+    found = extract(operation(argument("daytime", type="boolean")), text, today=TODAY)
+    assert (found["daytime"].value if "daytime" in found else None) == value

@@ -25,7 +25,7 @@ from frontdesk.desk.quoting import drafted, with_rival
 from frontdesk.desk.reading import Evidence, Question, Reader, together
 from frontdesk.desk.understanding import Part, clauses_of, parts_of
 from frontdesk.desk.wishes import asks, is_order
-from frontdesk.domain.conversation import Conversation, Route
+from frontdesk.domain.conversation import Conversation, Route, Speaker
 from frontdesk.domain.events import (
     DraftRejected,
     Event,
@@ -55,7 +55,7 @@ ASKED_IN_ANGER = 0.5
 """How sure an answer must be to be given to a complaint that asks something, before a human is fetched."""
 DOUBTFUL = 0.5
 CHATTY = 0.3
-"""The same from which what no source answers is small talk: a name that nobody knows is no greeting."""
+"""The same from which what no source answers in the middle of a conversation is small talk: a name that nobody knows is no greeting."""
 SHORT_WISH = 12
 """Words up to which a wish for a human in another language is the matter of a message."""
 FORGED = "refuse/forged"
@@ -509,7 +509,9 @@ def _compose(
     drafts = _distinct([a.draft for a in answers if a.draft is not None])
     open_parts = [a for a in answers if a.draft is None]
     if not drafts:
-        if intent.route is Route.REFUSE or (intent.route is Route.SMALLTALK and intent.confidence >= CHATTY):
+        begun = any(u.speaker is Speaker.DESK for u in conversation.utterances)
+        chatty = intent.route is Route.SMALLTALK and (intent.confidence >= CHATTY or not begun)
+        if intent.route is Route.REFUSE or chatty:
             kind = intent.name.split("/")[-1]
             key = kind if briefing.phrases.has(kind) else intent.route.value
             return _plain(intent.route, briefing.phrases.say(key), confidence=intent.confidence), []

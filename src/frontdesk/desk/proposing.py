@@ -18,6 +18,7 @@ from frontdesk.desk.wishes import (
     asks,
     asks_somewhere,
     is_order,
+    leaning,
     order_heads,
     reports,
     sentences_of,
@@ -68,6 +69,8 @@ LATELY = 2
 """Messages of the customer before this one in which a choice that is still open may stand."""
 OPEN = 0.05
 """What a look-up that has to ask for details is behind one that need not."""
+READY = 0.2
+"""What a look-up gains when a message gives all the several things that it needs."""
 GIVEN, MOSTLY, AHEAD = 2, 0.6, 2.2
 """Details, share of what is needed or said, and lead in rank from which a look-up is meant although its words alone leave it open."""
 ALIKE, EXPLAINED = 0.3, 0.4
@@ -163,6 +166,7 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
     best: Choice | None = None
     focus = ""
     likely: dict[str, float] = {}
+    behind = leaning(text)
     for said in (*sentences_of(text), *order_heads(text)):
         ranked = await turn.box.selector.rank(said, today=turn.today)
         ranked = [c for c in ranked if not c.operation.identifies] if turn.customer or best is not None else ranked
@@ -177,9 +181,11 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         ranked = [_as_given(turn, _as_named(c, said), said) for c in ranked]
         close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
         doing = [c for c in ranked[:MOST_DOING] if orders and c.operation.writes and c.features.get("own_verb") and c.score >= POSSIBLE]
-        found = max(doing[:1] or close, key=lambda c: c.score - _wait(c, said), default=None)
+        found = max(doing[:1] or close, key=lambda c: c.score - _wait(c, said) + READY * _is_ready(c), default=None)
         found = list_first(readier(found, ranked, signed_in=turn.customer is not None), ranked) if found is not None else None
         likely[said] = found.score if found is not None else 0.0
+        if said in behind:
+            continue
         # The head of what is already taken for the matter says less of it, and is only better where it is clearly likelier.
         ahead = (
             NARROWER if best is not None and found is not None and said in (focus or text) and found.operation is best.operation else 0.0
@@ -227,6 +233,11 @@ def _wait(choice: Choice, said: str) -> float:
     verb = stem(re.split(r"\W+", choice.operation.summary.lower())[0])
     named = any(stem(w) == verb for w in re.findall(r"[a-z]+", said.lower()))
     return OPEN if choice.features.get("open") and not choice.operation.writes and not named else 0.0
+
+
+def _is_ready(choice: Choice) -> bool:
+    """Whether a message gives everything that a look-up needs, and that is more than one thing."""
+    return choice.features.get("values", 0.0) >= 1.0 and len(choice.operation.required) > 1 and not choice.operation.writes
 
 
 def _far_ahead(choice: Choice) -> bool:

@@ -26,13 +26,16 @@ def _orders(clause: str) -> bool:
 
 
 def sentences_of(text: str) -> list[str]:
-    """The text, and each of its sentences that asks or orders when it has several; a statement beside a question starts nothing,
-    nor does a short question that only says what of the matter before it is meant: "... and how many come with it?"."""
-    clauses = clauses_of(text)
-    found = [c for i, c in enumerate(clauses) if len(content_words(c)) >= 2 and not (i and asks(c) and points_back(c))]
+    """The text, and each of its sentences that asks or orders when it has several; a statement beside a question starts nothing."""
+    found = [c for c in clauses_of(text) if len(content_words(c)) >= 2]
     wants = [s for s in found if asks(s) or is_order(s) or re.search(r"\bplease\b", s.lower())]
-    told = [] if any(asks(c) for c in clauses) else found
+    told = [] if any(asks(c) for c in clauses_of(text)) else found
     return [text, *(wants or told)[:6]] if len(found) > 1 else [text]
+
+
+def leaning(text: str) -> frozenset[str]:
+    """The questions of a text that only say what of the matter before them is meant: "... and how many come with it?"."""
+    return frozenset(c for c in clauses_of(text)[1:] if asks(c) and points_back(c) and not _AUTHOR.search(c))
 
 
 def order_heads(text: str) -> list[str]:
@@ -154,7 +157,7 @@ _MISHAP = re.compile(
     r"cracked|leaking|burst|wrong|(?:does|do|did|is|has|have) ?n[o']t (?:work|arrive|come|turn|start|open)\w*|stopped working|never (?:came|arrived))\b"
 )
 _WANTS = re.compile(
-    r"^\W*(?:(?:hi|hello|hey|ok|okay|so|and|please|pls|sorry|but)\b[\s,!.]*)*(?:(?:i|we)(?:'d like|'d love| would like| need| want| have to have| wish)|(?:need|want|would like|wanna|gotta|have) to)\b"
+    r"^\W*(?:(?:hi|hello|hey|ok|okay|so|and|please|pls|sorry|but)\b[\s,!.]*)*(?:(?:i|we)(?:'d like|'d love| would like| need| want| have to have| wish| could do with|'m after| am after|'re after)|(?:need|want|would like|wanna|gotta|have) to)\b"
 )
 _SEEKS = re.compile(r"\b(?:i(?:'d| would) like|i (?:want|need)|looking for|show|find|please|pls)\b|\?")
 _ASKING = re.compile(

@@ -7,7 +7,7 @@ read a number out of a date.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
@@ -272,6 +272,10 @@ def _take_flags(reader: Reader) -> None:
                 reader.found[argument.name] = Extracted(value=answer is Consent.YES, span=(0, len(reader.text)), confidence=0.9)
                 continue
         words = {stem(w) for w in words_of(argument.name).split()} - {stem(w) for w in ("is", "has", "with", "include", "want", "needs")}
+        side = _side_said(reader.text, words_of(argument.name).split())
+        if side is not None:
+            reader.found[argument.name] = Extracted(value=side[0], span=side[1], confidence=0.75)
+            continue
         for match in re.finditer(r"[^\W_]+", reader.text):
             if stem(match[0].lower()) in words and match[0].lower() not in STOP:
                 negated = re.search(
@@ -279,6 +283,34 @@ def _take_flags(reader: Reader) -> None:
                 )
                 reader.found[argument.name] = Extracted(value=negated is None, span=match.span(), confidence=0.7)
                 break
+
+
+_SIDES: tuple[tuple[str, str], ...] = (
+    ("day|days|daytime|mornings?|midday", "evenings?|nights?|weekends?|after work"),
+    ("return|round trip", "single|one[ -]way"),
+    ("online|remote|video", "in person|on site|face to face"),
+    ("indoors?|inside", "outdoors?|outside"),
+    ("express|urgent|priority", "standard|normal|regular"),
+    ("together|joint|shared", "alone|on my own|just me"),
+)
+"""What excludes each other: who comes in the evening does not come by day."""
+_NOT = r"(?:\b(?:no|not|never|can'?t do|cannot do|can'?t make|without)\s+(?:the\s+)?)"
+
+
+def _side_said(text: str, named: Collection[str]) -> tuple[bool, Span] | None:
+    """Whether a text takes the side of a flag's name or the other one, and where it says so; None for neither and for both."""
+    said = text.lower().replace("’", "'")
+    for pair in _SIDES:
+        own = next((i for i, words in enumerate(pair) if any(re.fullmatch(words, w) for w in named)), None)
+        if own is None:
+            continue
+        found = [
+            ((i == own) != bool(match[1]), match.span())
+            for i, words in enumerate(pair)
+            for match in re.finditer(rf"({_NOT})?\b(?:{words})\b", said)
+        ]
+        return found[0] if len({value for value, _ in found}) == 1 else None
+    return None
 
 
 _LEAD = re.compile(
