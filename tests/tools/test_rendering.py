@@ -172,3 +172,12 @@ def test_numbers_by_the_name_of_what_is_priced_are_amounts() -> None:
 def test_an_estimate_beside_a_currency_is_an_amount() -> None:
     assert render({"stall": "corner", "estimate": 3700, "estimate_days": 4, "currency": "GBP"}).count("£") == 1
     assert "£3,700" in render({"estimate": 3700, "currency": "GBP"})
+
+
+def test_a_price_of_a_day_is_money_and_what_is_free_is_none() -> None:
+    answer = {"day": "2027-06-12", "day_price": 69, "free_boats": {"north": 3, "south": 1}, "currency": "GBP"}
+    shown = Rendering(priced=priced_in("Price of a boat for the day and how many are still free."))
+    texts = {f.label: f.text for f in facts(answer, {}, shown)}
+    assert "£69" in texts.values()
+    assert "3" in texts.values()
+    assert "£3" not in texts.values()

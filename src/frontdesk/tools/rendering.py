@@ -55,6 +55,8 @@ _NOT_MONEY = words(
 _NEVER_MONEY = _NOT_MONEY | words(
     "year month number size age version priority rank position quantity people persons guests employees children adults passengers"
 )
+_STOCK = words("free left available remaining open taken booked")
+"""Words of a name that say how many of the things are there, and not what they cost."""
 _UNITS = {
     **{
         unit: unit
@@ -403,7 +405,8 @@ class _Writer:
 
     def _is_priced(self, node: Mapping[str, Any], path: tuple[str | int, ...]) -> bool:
         """Whether a record of plain numbers bears the name of what the operation gives prices of."""
-        named = bool(path) and isinstance(path[-1], str) and {w.rstrip("s") for w in words_of(path[-1]).split()} & self._rendering.priced
+        said = set(words_of(path[-1]).split()) if path and isinstance(path[-1], str) else set()
+        named = {w.rstrip("s") for w in said} & self._rendering.priced and not said & _STOCK
         return bool(named) and bool(node) and all(_is_number(value) for value in node.values())
 
     def _walk_list(
@@ -632,7 +635,8 @@ def _field_currency(words: Sequence[str], schema: Schema) -> str:
 
 def _looks_like_money(words: Sequence[str]) -> bool:
     named = words[: words.index("per")] if "per" in words[1:] else words  # `price_per_day`
-    return bool(_MONEY_WORDS & set(named)) and not _NOT_MONEY & set(named[-2:])
+    other = _NOT_MONEY & set(named[-2:])
+    return bool(_MONEY_WORDS & set(named)) and (not other or (other == {"day"} and named[-1] != "day"))  # `day_price`
 
 
 def _counts_things(words: Sequence[str], amount: Decimal) -> bool:
