@@ -233,7 +233,8 @@ class Desk:
             read: list[Answer] = []
             repeated = proposal is not None and proposal.operation.name in told
             if proposal is None or proposal.score < CERTAIN or repeated:
-                async for event in self._look_up(briefing, lookup, part, intent, read, alone=len(parts) == 1):
+                said = " ".join(s.text for a in answers if a.draft for s in a.draft.sentences)
+                async for event in self._look_up(briefing, lookup, part, intent, read, alone=len(parts) == 1, said=said):
                     yield event
             if repeated and proposal is not None and proposal.score < CERTAIN and self._answers(read):
                 proposal = None  # one answer of an operation is enough where the documents answer the other question
@@ -382,9 +383,12 @@ class Desk:
         return not ranked or ranked[0].probability < (ASKED_IN_ANGER if asked else OVERRULES)
 
     async def _look_up(
-        self, briefing: Briefing, lookup: Lookup, part: Part, intent: Intent, answers: list[Answer], *, alone: bool
+        self, briefing: Briefing, lookup: Lookup, part: Part, intent: Intent, answers: list[Answer], *, alone: bool, said: str = ""
     ) -> AsyncGenerator[Event]:
-        """Reads the tenant's sources (and those of the lines behind a front door) for one part of the message; `alone`: it has no other."""
+        """Reads the tenant's sources (and those of the lines behind a front door) for one part of the message; `alone`: it has no other.
+
+        `said`: what answers the parts before it. Two questions of one message seldom have one answer.
+        """
         tenant = briefing.tenant
         lines = [briefing, *[await self._briefings.of(self._tenants[t]) for t in tenant.lines if t in self._tenants]]
         best: tuple[Question, list[Evidence]] | None = None
@@ -405,8 +409,9 @@ class Desk:
                 ranked += found.ranked
             if tenant.lines:
                 ranked = together(ranked)
-            if part.follow_up:
-                ranked = [replace(e, probability=e.probability * AGAIN) if e.unit.told_in(part.told) else e for e in ranked]
+            if part.follow_up or said:
+                known = f"{part.told if part.follow_up else ''} {said}"
+                ranked = [replace(e, probability=e.probability * AGAIN) if e.unit.told_in(known) else e for e in ranked]
             ranked.sort(key=lambda e: -e.probability)
             ranked = _understood(briefing, ranked)
             if ranked and (best is None or ranked[0].probability > best[1][0].probability + 0.02):

@@ -26,7 +26,7 @@ _JOINED = re.compile(
     r"(?=(?:how (?:much|many|long|often|do|does|can|soon|far|old)|what(?:'s| is| are| do| does| would| will| an?| the| my)?|whats|when(?:'s| is| do| does| will)?|where|which|who|why|"
     r"(?:by|until|till|from|at|for|with|to|in) (?:what|when|which|whom|how (?:much|many|long))(?= \w+ \w+ \w+)|"
     r"can (?:i|we|you|he|she|they|my)|could (?:i|we|you)|do (?:i|we|you|they)|does (?:it|that|the|my|your)|"
-    r"is (?:it|there|that|this|my|the|your|our|any)|are (?:there|you|they|we|my|the|your|our|any)|will (?:i|you|it|they))\b)"
+    r"am i(?= \w+ \w+)|(?:did|would|should|have) (?:i|we|you)(?= \w+ \w+)|has (?:it|my|the|your)(?= \w+ \w+)|is (?:it|there|that|this|my|the|your|our|any)|are (?:there|you|they|we|my|the|your|our|any)|will (?:i|you|it|they))\b)"
     r"|\s*,?\s*\band\s+(?=(?:is|are|do|does|did|can|could|will|would|has|have|should)\s+[\w'’-]+(?:\s+[\w'’-]+)+\s*\?)",
     re.IGNORECASE,
 )
@@ -43,6 +43,11 @@ _COURTESY = re.compile(
     re.IGNORECASE,
 )
 """Says nothing but that something will be asked, or was."""
+_PREAMBLE = re.compile(
+    r"^\W*(?:(?:hi|hello|hey|ok|so|please)\W+)*(?:i have |i've got |got |just )?(?:two|three|a couple(?: of)?|a few|2|3)\b[^:?.!]{0,30}:\s*",
+    re.IGNORECASE,
+)
+"""Says only how many questions follow: "two quick ones: ..."."""
 _ALSO = re.compile(r"\b(?:also|another thing|second question|one more thing|in addition|besides)\b", re.IGNORECASE)
 _ELLIPTIC = re.compile(
     r"^(?:(?:ok(?:ay)?|right|thanks|thank you|thx|great|cool|hm+|ah|oh|good|and|but|so|or|then|what if|well|alright|perfect|fine|sorry|no)[,.!]?\s+)*"
@@ -55,6 +60,10 @@ _POINTING = re.compile(
 )
 _ONLY_JOINED = re.compile(r"^(?:\w+[,.!]?\s+)?(?:and|but|or|so)\b(?! (?:for|with|on|in|if|to|from|at|as|what if)\b)", re.IGNORECASE)
 """Begins with "and" and the like, which alone leaves nothing unsaid."""
+MOST_POINTING = 6
+"""Words with a meaning up to which a question that points somewhere is also read behind the one before it in the same message."""
+LEAST_ALONE = 2
+"""Words with a meaning up to which a question that points to the one before is nothing without it."""
 CONTINUES = 12
 """Words up to which a question may go on about the matter before it without saying so."""
 WHOLE_WORDS = 3
@@ -80,9 +89,11 @@ class Part:
 def parts_of(message: str, conversation: Conversation, lexicon: Lexicon) -> tuple[Part, ...]:
     """The separate questions of a message, in order; the whole message when it asks only one thing."""
     questions, context = _separate(message)
-    parts = []
+    parts: list[Part] = []
     for text in _each_other(questions, conversation, lexicon):
         readings = _readings(text, context, conversation, lexicon)
+        if parts and _POINTING.search(text) and len(set(content_words(text))) <= MOST_POINTING:
+            readings = tuple(dict.fromkeys((f"{parts[-1].text.rstrip(' ?')} {text}", *readings)))
         parts.append(
             Part(
                 text=text,
@@ -106,7 +117,7 @@ def _continued(text: str, readings: Sequence[str], conversation: Conversation) -
 
 def _separate(message: str) -> tuple[list[str], str]:
     """The questions of a message and the statements around them."""
-    flat = re.sub(r"[ \t]+", " ", message).strip()
+    flat = _PREAMBLE.sub("", re.sub(r"[ \t]+", " ", message).strip())
     clauses = [c.strip() for c in _CLAUSE.split(flat) if c and c.strip()]
     asked: list[str] = []
     told: list[str] = []
@@ -136,7 +147,8 @@ def _merge_weak(asked: Sequence[str]) -> list[str]:
     """Questions that cannot stand without the one before ("and how long?") stay with it."""
     merged: list[str] = []
     for text in asked:
-        weak = len(set(content_words(text))) <= 2 or points_back(text)
+        said = len(set(content_words(text)))
+        weak = said <= 1 or (said <= LEAST_ALONE and (points_back(text) or not merged))
         if merged and weak and not _ALSO.search(text):
             merged[-1] = f"{merged[-1].rstrip(' ,;')} {'' if merged[-1].endswith('?') else 'and '}{text}"
         else:
