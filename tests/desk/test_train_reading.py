@@ -34,7 +34,7 @@ def test_the_level_lets_so_many_near_misses_pass() -> None:
 
 async def test_only_the_likeliest_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others get what the worst of those gets."""
-    monkeypatch.setattr("frontdesk.desk.train_reading.face", lambda unit: unit)
+    monkeypatch.setattr("frontdesk.desk.reading.face", lambda unit: unit)
 
     class Alphabet:
         async def scores(self, question: str, texts: list[str], matching: Matching) -> np.ndarray:

@@ -12,7 +12,7 @@ from frontdesk.desk.elicitation import amounts_in, missing, provider_of, records
 from frontdesk.desk.everyday import alike
 from frontdesk.desk.guardrails import content_words, stem
 from frontdesk.desk.matter import Matter
-from frontdesk.desk.wishes import asks_somewhere, is_order
+from frontdesk.desk.wishes import AUTHOR, asks_somewhere, is_order
 from frontdesk.tools.dates import find_days
 from frontdesk.tools.operation import Operation
 from frontdesk.tools.selection import Mood, mood_of
@@ -26,8 +26,6 @@ DAY = 0.75
 """Confidence of a day that can tell one record from others."""
 LEAST_WORD = 4
 """Letters of a word that can tell one record from others."""
-_OWN = re.compile(r"\b(?:i|i'm|i've|i'd|me|my|mine|we|our|us)\b", re.IGNORECASE)
-
 _NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]{2,}")
 """A name inside a sentence, perhaps of something that the customer has here."""
 
@@ -57,8 +55,10 @@ async def among_own(turn: Matter, text: str) -> Operation | None:
 
     Raises ModelUnavailable.
     """
-    own = _OWN.search(text) or _NAME.search(text)
-    personal = own is not None and asks_somewhere(text) and not is_order(text) and not (mood_of(text) is Mood.WONDER and _OWN.search(text))
+    own = AUTHOR.search(text) or _NAME.search(text)
+    personal = (
+        own is not None and asks_somewhere(text) and not is_order(text) and not (mood_of(text) is Mood.WONDER and AUTHOR.search(text))
+    )
     ranked = await turn.box.selector.rank(text, today=turn.today) if personal else []
     lists = [
         c.operation for c in ranked if c.operation.bound and not c.operation.writes and not missing(c.operation, {}) and c.score >= LIKELY

@@ -153,7 +153,8 @@ class Reader:
             return []
         scores = self._model.scores(await self._signs(question, studies, lexicon))
         if self._matcher is not None and choice(scores)[:-1].max() >= FORLORN:
-            scores = await self._together(question, [s.unit for s in studies], scores, self._matcher)
+            read = await read_likeliest(question.text, [s.unit for s in studies], scores, self._matcher)
+            scores = self._model.weighed(scores, read)
         chances = choice(scores)[:-1]
         nothing = 1.0 - float(chances.sum())
         ranked = [
@@ -169,16 +170,6 @@ class Reader:
     async def signs(self, question: Question, units: Sequence[Unit], lexicon: Lexicon) -> NDArray[np.float64]:
         """The signs of each unit, shape (len(units), len(FEATURES)), columns in the order of FEATURES."""
         return await self._signs(question, [study(unit, lexicon) for unit in units], lexicon)
-
-    async def _together(
-        self, question: Question, units: Sequence[Unit], scores: NDArray[np.float64], matcher: Matcher
-    ) -> NDArray[np.float64]:
-        """The scores when the likeliest units are read together with the question; the others keep their places behind the worst of those."""
-        likeliest = np.argsort(-scores)[:LOOKED_AT]
-        seen = await matcher.scores(question.text, [face(units[i]) for i in likeliest], Matching.ANSWER)
-        words = np.full(len(scores), float(seen.min()))
-        words[likeliest] = seen
-        return self._model.weighed(scores, words)
 
     async def _signs(self, question: Question, studies: Sequence[Study], lexicon: Lexicon) -> NDArray[np.float64]:
         whole = {text: i for i, text in enumerate(dict.fromkeys(text for s in studies for text in s.faces))}
@@ -281,6 +272,15 @@ def together(ranked: Sequence[Evidence]) -> list[Evidence]:
     # As many rivals as one tenant has, or a front door would never be sure of anything.
     total = 1.0 + sum(sorted(odds, reverse=True)[:RIVALS])
     return [replace(e, probability=o / total) for e, o in zip(ranked, odds, strict=True)]
+
+
+async def read_likeliest(text: str, units: Sequence[Unit], scores: NDArray[np.float64], matcher: Matcher) -> NDArray[np.float64]:
+    """What reading the likeliest units together with a question says of each, shape (n,); of the others what it says of the worst of those."""
+    likeliest = np.argsort(-scores)[:LOOKED_AT]
+    seen = await matcher.scores(text, [face(units[i]) for i in likeliest], Matching.ANSWER)
+    words = np.full(len(scores), float(seen.min()))
+    words[likeliest] = seen
+    return words
 
 
 def choice(scores: NDArray[np.float64]) -> NDArray[np.float64]:

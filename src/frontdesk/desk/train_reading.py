@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from frontdesk.desk.everyday import meanings
 from frontdesk.desk.intent import support_set
-from frontdesk.desk.reading import LOOKED_AT, Lexicon, Question, Reader, ReadingModel, choice, face
+from frontdesk.desk.reading import Lexicon, Question, Reader, ReadingModel, choice, read_likeliest
 from frontdesk.desk.shelf import Shelf, joined
 from frontdesk.desk.units import Unit, UnitKind, units_of
 from frontdesk.domain.knowledge import FaqPair, Passage
@@ -34,7 +34,7 @@ from frontdesk.knowledge.splitting import draft_document, draft_faq, embedded_te
 from frontdesk.models import registry
 from frontdesk.models.cross_encoder import CrossEncoder
 from frontdesk.models.embedder import MiniLM
-from frontdesk.models.protocols import Matcher, Matching, Vectors
+from frontdesk.models.protocols import Matcher, Vectors
 from frontdesk.settings import load
 
 FOLDER = Path(__file__).parent / "reading_set"
@@ -312,15 +312,8 @@ def cross_validate(rows: Sequence[Example], folds: int = 6) -> Checked:
 
 
 async def read_together(checked: Checked, matcher: Matcher) -> list[NDArray[np.float64]]:
-    """What the cross-encoder says of each unit, as in `Reader`: of the unlikely ones what it says of the worst that it reads."""
-    found = []
-    for e, own in zip(checked.rows, checked.scores, strict=True):
-        likeliest = np.argsort(-own)[:LOOKED_AT]
-        seen = await matcher.scores(e.text, [face(e.units[i]) for i in likeliest], Matching.ANSWER)
-        words = np.full(len(own), float(seen.min()))
-        words[likeliest] = seen
-        found.append(words)
-    return found
+    """What the cross-encoder says of each unit, as in `Reader`."""
+    return [await read_likeliest(e.text, e.units, own, matcher) for e, own in zip(checked.rows, checked.scores, strict=True)]
 
 
 def fit_together(checked: Checked, read: Sequence[NDArray[np.float64]]) -> tuple[float, float, float]:

@@ -148,7 +148,7 @@ def _merge_weak(asked: Sequence[str]) -> list[str]:
     merged: list[str] = []
     for text in asked:
         said = len(set(content_words(text)))
-        weak = said <= 1 or (said <= LEAST_ALONE and (points_back(text) or not merged))
+        weak = said <= 1 or (said <= LEAST_ALONE and points_back(text))
         if merged and weak and not _ALSO.search(text):
             merged[-1] = f"{merged[-1].rstrip(' ,;')} {'' if merged[-1].endswith('?') else 'and '}{text}"
         else:

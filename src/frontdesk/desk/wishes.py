@@ -35,7 +35,7 @@ def sentences_of(text: str) -> list[str]:
 
 def leaning(text: str) -> frozenset[str]:
     """The questions of a text that only say what of the matter before them is meant: "... and how many come with it?"."""
-    return frozenset(c for c in clauses_of(text)[1:] if asks(c) and points_back(c) and not _AUTHOR.search(c))
+    return frozenset(c for c in clauses_of(text)[1:] if asks(c) and points_back(c) and not AUTHOR.search(c))
 
 
 def order_heads(text: str) -> list[str]:
@@ -75,10 +75,11 @@ def about_oneself(message: str) -> str:
     Who tells of others first and then asks what "I" have left asks for themselves.
     """
     wanted = [s for s in re.split(r"(?<=[.!?])\s+|\n+", message) if asks_somewhere(s) or is_order(s)]
-    return " ".join(wanted) if wanted and all(_AUTHOR.search(s) for s in wanted) else message
+    return " ".join(wanted) if wanted and all(AUTHOR.search(s) for s in wanted) else message
 
 
-_AUTHOR = re.compile(r"\b(?:i|me|my|mine|we|us|our|ours)\b", re.IGNORECASE)
+AUTHOR = re.compile(r"\b(?:i|me|my|mine|we|us|our)\b", re.IGNORECASE)
+"""Speaks of whoever writes."""
 
 
 def speaks_of_own(text: str) -> bool:

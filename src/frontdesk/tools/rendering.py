@@ -310,33 +310,9 @@ def _by_kind(fact: Fact, question: str) -> float:
     return 0.0
 
 
-_PEOPLE = frozenset(
-    [
-        "agent",
-        "adviser",
-        "advisor",
-        "clinician",
-        "coach",
-        "contact",
-        "dentist",
-        "doctor",
-        "driver",
-        "engineer",
-        "guide",
-        "host",
-        "instructor",
-        "leader",
-        "manager",
-        "nurse",
-        "person",
-        "surveyor",
-        "teacher",
-        "technician",
-        "therapist",
-        "trainer",
-        "tutor",
-        "with",
-    ]
+_PEOPLE = words(
+    "agent adviser advisor clinician coach contact dentist doctor driver engineer guide host instructor leader manager nurse person surveyor "
+    "teacher technician therapist trainer tutor with"
 )
 """Last words of labels of somebody."""
 _FULL_NAME = re.compile(r"(?:(?:Dr|Mr|Mrs|Ms|Prof)\.? )?[A-Z][^\W\d_]+(?: [A-Z]\.?)?(?: [A-Z][^\W\d_]*(?:['’-][^\W\d_]+)?){1,2}")
