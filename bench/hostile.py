@@ -29,7 +29,7 @@ from tests.desk.counter import Counter, Speaker, Visit, counter
 from tests.desk.library_api import OPENAPI, Library, library
 
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.models.scripted import HashEmbedder
 from frontdesk.settings import Settings, load
 from frontdesk.store.store import Store
@@ -282,7 +282,7 @@ def report(tally: Tally, seconds: float) -> str:
 
 async def _main(arguments: argparse.Namespace) -> int:
     cache = load().cache
-    embedder: Any = HashEmbedder() if arguments.hashed else MiniLM(registry.pull(Settings().embeddings_model, cache), threads=1)
+    embedder: Any = HashEmbedder() if arguments.hashed else SentenceEncoder(registry.pull(Settings().embeddings_model, cache), threads=1)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="frontdesk-hostile-", ignore_cleanup_errors=True) as folder:
         data, tenant = Path(folder) / "data", Path(folder) / "tenant"

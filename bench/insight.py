@@ -41,7 +41,7 @@ from frontdesk.domain.events import MessageReceived, ReplySent
 from frontdesk.domain.knowledge import DocumentId, Passage, PassageId, PassageKind
 from frontdesk.domain.tenancy import TenantId
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.settings import Settings, load
 from frontdesk.store.conversations import encode
 from frontdesk.store.store import Store
@@ -60,7 +60,7 @@ def row(what: str, bar: str, measured: str) -> None:
 def sentiment(data: Path, _given: argparse.Namespace) -> None:
     """The head beside its peers, and its speed."""
     train, dev = public_rows(data / "goemotions/train.jsonl"), public_rows(data / "goemotions/dev.jsonl")
-    embedder, head = MiniLM(registry.pull("all-minilm-l6-v2", load().cache)), Sentiment.load()
+    embedder, head = SentenceEncoder(registry.pull("all-minilm-l6-v2", load().cache)), Sentiment.load()
     vectors = asyncio.run(embedder.embed(dev[0]))
 
     def macro(guess: Any) -> str:
@@ -81,7 +81,7 @@ def sentiment(data: Path, _given: argparse.Namespace) -> None:
         f"{len(dev[0]) / wall:,.0f} ({len(dev[0]) / used:,.0f} a second of one processor)",
     )
     for threads, bar in ((2, "<= 10 ms"), (1, "")):
-        alone = MiniLM(registry.pull("all-minilm-l6-v2", load().cache), threads=threads)
+        alone = SentenceEncoder(registry.pull("all-minilm-l6-v2", load().cache), threads=threads)
         times = []
         for text in dev[0][:200]:
             start = time.perf_counter()
@@ -247,7 +247,7 @@ def folding(_data: Path, given: argparse.Namespace) -> None:
 def disagreeing(_data: Path, _given: argparse.Namespace) -> None:
     """Pairs of entries that disagree, and pairs that do not; written and looked at while the finder was built."""
     pairs = yaml.safe_load((Path(__file__).parent / "contradictions.yaml").read_text("utf-8"))
-    embedder = MiniLM(registry.pull("all-minilm-l6-v2", load().cache))
+    embedder = SentenceEncoder(registry.pull("all-minilm-l6-v2", load().cache))
 
     def passage(source: str, title: str, text: str) -> Passage:
         kind = PassageKind.FAQ if source == "faq" else PassageKind.PROSE

@@ -25,7 +25,7 @@ from sklearn.metrics import roc_auc_score
 from frontdesk.desk.intent import IntentRecognizer, Material, support_set
 from frontdesk.desk.intent_head import evaluate, read_rows, vectors_for
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.settings import load
 
 FOLDS = 5
@@ -33,7 +33,7 @@ QUESTION_ROUTES = ("faq", "knowledge", "dynamic")
 Part = tuple[list[str], list[str], np.ndarray]
 
 
-async def part(path: Path, embedder: MiniLM, *, labelled: bool = True) -> Part:
+async def part(path: Path, embedder: SentenceEncoder, *, labelled: bool = True) -> Part:
     """Texts, labels and vectors of one file."""
     rows = read_rows(path, labelled=labelled)
     texts = [text for text, _ in rows]
@@ -45,7 +45,7 @@ def chosen(some: Part, rows: np.ndarray) -> Part:
     return [some[0][i] for i in rows], [some[1][i] for i in rows], some[2][rows]
 
 
-async def clinc(data: Path, embedder: MiniLM) -> dict[str, Any]:
+async def clinc(data: Path, embedder: SentenceEncoder) -> dict[str, Any]:
     """Train and validation files with their out-of-scope companions; both thresholds come from training files."""
     folder = data / "clinc150"
     train, test = await part(folder / "train.jsonl", embedder), await part(folder / "val.jsonl", embedder)
@@ -66,7 +66,7 @@ async def clinc(data: Path, embedder: MiniLM) -> dict[str, Any]:
     return {"ours": ours, "peer": theirs}
 
 
-async def folds(path: Path, embedder: MiniLM, *, folds: int = FOLDS, seed: int = 7) -> dict[str, Any]:
+async def folds(path: Path, embedder: SentenceEncoder, *, folds: int = FOLDS, seed: int = 7) -> dict[str, Any]:
     """Mean of a cross-validation, ours and the peer's on the same folds."""
     rows = await part(path, embedder)
     fold = np.empty(len(rows[0]), np.int64)
@@ -81,7 +81,7 @@ async def folds(path: Path, embedder: MiniLM, *, folds: int = FOLDS, seed: int =
     return {"ours": {key: float(np.mean([one[key] for one in ours])) for key in keys}, "peer": {"accuracy": float(np.mean(theirs))}}
 
 
-async def router(embedder: MiniLM) -> dict[str, Any]:
+async def router(embedder: SentenceEncoder) -> dict[str, Any]:
     """Every fifth utterance of the support set held out; the tenant is a small library, so that "question" means any source."""
     lines = support_set()
     held_out = [line for i, line in enumerate(lines) if i % 5 == 2]
@@ -154,7 +154,7 @@ def show(results: dict[str, Any]) -> None:
 async def run(data: Path, only: Sequence[str]) -> dict[str, Any]:
     """The parts asked for, in order."""
     settings = load()
-    embedder = MiniLM(registry.pull(settings.embeddings_model, settings.cache), threads=1)
+    embedder = SentenceEncoder(registry.pull(settings.embeddings_model, settings.cache), threads=1)
     results: dict[str, Any] = {}
     if "clinc150" in only:
         results["clinc150"] = await clinc(data, embedder)

@@ -16,7 +16,7 @@ from pathlib import Path
 from frontdesk import settings
 from frontdesk.models import registry
 from frontdesk.models.client import ChatClient
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.models.local import LocalModel
 from frontdesk.models.protocols import ChatRequest
 
@@ -56,7 +56,7 @@ async def loop_pauses(pauses: list[float]) -> None:
         pauses.append((time.perf_counter() - start - 0.01) * 1e3)
 
 
-async def index_run(embedder: MiniLM) -> None:
+async def index_run(embedder: SentenceEncoder) -> None:
     n = 0
     while True:
         n += 1
@@ -70,7 +70,7 @@ def p95(values: list[float]) -> float:
 async def row(threads: int, at_once: int, indexing: bool, seconds: float, cache: Path) -> None:
     with tempfile.TemporaryDirectory() as data:
         model = LocalModel(registry.pull("smollm2-135m-instruct", cache), threads=threads, slots=4, context=2048, data=Path(data))
-        embedder = MiniLM(registry.pull("all-minilm-l6-v2", cache), threads=1)
+        embedder = SentenceEncoder(registry.pull("all-minilm-l6-v2", cache), threads=1)
         await model.start()
         client = ChatClient(lambda: model.url, lambda: model.key, "m", first_token=60, between_tokens=60, total=120, slots=4, queue=64)
         pauses: list[float] = []

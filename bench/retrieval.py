@@ -29,7 +29,7 @@ from frontdesk.knowledge import search as searching
 from frontdesk.knowledge.library import Library
 from frontdesk.knowledge.splitting import search_text
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.store import Store
 
 TOP = 10
@@ -74,7 +74,7 @@ async def main() -> int:
     folder = parser.parse_args().data / "tau2_bench" / "banking_knowledge"
     articles = _rows(folder / "documents.jsonl")
     queries = [q for q in _rows(folder / "retrieval_qrels.jsonl") if q["relevant_doc_ids"]]
-    embedder = MiniLM(registry.pull("all-minilm-l6-v2", settings.load().cache), threads=1)
+    embedder = SentenceEncoder(registry.pull("all-minilm-l6-v2", settings.load().cache), threads=1)
     results: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as place:
         ids = _write(Path(place) / "bench" / "knowledge", articles)

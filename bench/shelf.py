@@ -27,7 +27,7 @@ from frontdesk.desk.units import units_of
 from frontdesk.domain.knowledge import Passage
 from frontdesk.knowledge.splitting import embedded_text, search_text
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder, taught
 from frontdesk.settings import load
 
 UNTAUGHT = [
@@ -61,9 +61,9 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(arguments)
     settings = load()
     folder = registry.pull("all-minilm-l6-v2", settings.cache)
-    base = MiniLM(folder, threads=settings.compute_threads)
+    base = SentenceEncoder(folder, threads=settings.compute_threads)
     with as_file(files("frontdesk.desk") / "reading_encoder.safetensors") as adapter:
-        reader = Reader(base, encoder=MiniLM(folder, threads=settings.compute_threads, name="reading", adapter=adapter))
+        reader = Reader(base, encoder=taught(adapter, settings.cache, threads=settings.compute_threads))
     companies = await asyncio.to_thread(_companies)
     hits: dict[str, list[tuple[bool, ...]]] = {}
     for start in range(0, len(companies), POT):

@@ -20,7 +20,7 @@ from frontdesk.domain.tenancy import Tenant, TenantId
 from frontdesk.knowledge.library import Library, SyncReport
 from frontdesk.knowledge.splitting import search_text
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.store import Store
 
 BAR = 35.0
@@ -75,7 +75,7 @@ async def main() -> int:
     parser.add_argument("--documents", type=int, default=40)
     parser.add_argument("--passages", type=int, default=15, help="per document")
     options = parser.parse_args()
-    embedder = MiniLM(registry.pull("all-minilm-l6-v2", settings.load().cache), threads=1)
+    embedder = SentenceEncoder(registry.pull("all-minilm-l6-v2", settings.load().cache), threads=1)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "bench"
         write_documents(folder / "knowledge", documents=options.documents, passages=options.passages)

@@ -27,7 +27,7 @@ from frontdesk import settings
 from frontdesk.desk.intent import support_set
 from frontdesk.models import registry
 from frontdesk.models.cross_encoder import CrossEncoder
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder, taught
 from frontdesk.models.protocols import Vectors
 from frontdesk.tools import selection
 from frontdesk.tools.businesses import operations
@@ -84,7 +84,7 @@ CAUTION_READ = 0.3
 """The same once more when message and operation are also read together."""
 
 
-async def ranked(embedder: MiniLM, matcher: CrossEncoder, *, stories: bool = False) -> tuple[Rows, Rows]:
+async def ranked(embedder: SentenceEncoder, matcher: CrossEncoder, *, stories: bool = False) -> tuple[Rows, Rows]:
     """Every question of every business with its operations, ranked; and questions of other businesses put to it."""
     every = businesses(stories=stories)
     out: Rows = {}
@@ -99,7 +99,7 @@ async def ranked(embedder: MiniLM, matcher: CrossEncoder, *, stories: bool = Fal
     return out, await strangers(out, selectors, embedder)
 
 
-async def strangers(rows: Rows, selectors: Mapping[str, Selector], embedder: MiniLM) -> Rows:
+async def strangers(rows: Rows, selectors: Mapping[str, Selector], embedder: SentenceEncoder) -> Rows:
     """For each business questions about live data of businesses unlike it, of companies' documents, and of nobody's matter."""
     meant: dict[tuple[str, str], Vectors] = {}
     for business, data in businesses().items():
@@ -160,9 +160,10 @@ def businesses(*, stories: bool = False) -> dict[str, Any]:
     return dict(found)
 
 
-def encoder() -> MiniLM:
+def encoder() -> SentenceEncoder:
     """What compares messages with operations in service."""
-    return MiniLM(registry.pull("all-minilm-l6-v2", settings.load().cache), name=HEADS, adapter=ADAPTER)
+    ready = settings.load()
+    return taught(ADAPTER, ready.cache, threads=ready.compute_threads, name=HEADS)
 
 
 def cross_encoder() -> CrossEncoder:
@@ -316,7 +317,7 @@ def read_together(rows: Rows, strange: Rows) -> None:
     print("ABOUT_READ", {n: round(w, 3) for n, w in zip(ABOUT_READ, fitted, strict=True)})
 
 
-async def fresh(embedder: MiniLM, matcher: CrossEncoder) -> dict[str, int]:
+async def fresh(embedder: SentenceEncoder, matcher: CrossEncoder) -> dict[str, int]:
     """What the weights in service make of businesses that neither they nor the encoder have seen."""
     counts = dict.fromkeys(("businesses", "questions", "first", "chosen", "others", "declined"), 0)
     for data in yaml.safe_load(CRAFTS.read_text(encoding="utf-8")).values():

@@ -33,7 +33,7 @@ import numpy as np
 
 from frontdesk.desk.intent_head import evaluate, read_rows, vectors_for
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.settings import load
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -150,7 +150,7 @@ async def served(options: argparse.Namespace) -> None:
         learner = Learner(
             base, method="lora", rank=p.rank, alpha=p.alpha, dropout=0, dtype="float32", device="cpu", seed=0, adapter=folder / "adapter"
         )
-        embedder = MiniLM(registry.pull("all-minilm-l6-v2", settings.cache), threads=1)
+        embedder = SentenceEncoder(registry.pull("all-minilm-l6-v2", settings.cache), threads=1)
         judge = Judge(learner, template, examples, voice, embedder, lambda text: note(text))
         ratio = judge.perplexity()["perplexity_ratio"]
         show(f"{name}: perplexity ratio", ratio, f"<= {RATIO}", ratio <= RATIO)
@@ -261,12 +261,11 @@ def trainer(base: Path, texts: Sequence[str], tokens: int, *, lora: bool) -> tup
 
 
 async def measured(
-    train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]], how: Any, *foreign: Sequence[tuple[str, str]]
+    base: Path, train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]], how: Any, *foreign: Sequence[tuple[str, str]]
 ) -> tuple[dict, dict]:
-    """Figures of the intent head on frozen vectors and on those of an encoder trained on `train` alone."""
+    """Figures of the intent head on frozen vectors of the encoder `base` and on those of one trained on `train` alone."""
     from frontdesk.training.encoders import learn
 
-    base = registry.pull("all-minilm-l6-v2", load().cache)
     encoder = learn(
         [t for t, _ in train], [label for _, label in train], base, how, on_step=lambda n, x: note(f"step {n}/{how.steps} loss {x:.3f}")
     )
@@ -274,7 +273,10 @@ async def measured(
     found = []
     with tempfile.TemporaryDirectory() as folder:
         encoder.save(Path(folder) / "encoder.safetensors")
-        for embedder in (MiniLM(base, threads=1), MiniLM(base, threads=1, name="tuned", adapter=Path(folder) / "encoder.safetensors")):
+        for embedder in (
+            SentenceEncoder(base, threads=1),
+            SentenceEncoder(base, threads=1, name="tuned", adapter=Path(folder) / "encoder.safetensors"),
+        ):
             parts = [
                 ([t for t, _ in some], [x for _, x in some], await vectors_for(embedder, [t for t, _ in some])) for some in (train, test)
             ]
@@ -306,7 +308,7 @@ async def unlabelled(options: argparse.Namespace) -> None:
     from frontdesk.training.encoders import Contrast
     from frontdesk.training.unlabelled import learn_with
 
-    base = registry.pull("all-minilm-l6-v2", load().cache)
+    base = registry.pull(options.encoder, load().cache)
     of_seed = {}
     for seed in options.seeds:
         train, rest = ten_of_each(options.data, seed)
@@ -328,7 +330,7 @@ async def unlabelled(options: argparse.Namespace) -> None:
                     on_step=lambda n, x: note(f"step {n} loss {x:.3f}"),
                 )
                 assert guessed is not None
-                embedder = MiniLM(base, threads=1, name="tuned", adapter=target)
+                embedder = SentenceEncoder(base, threads=1, name="tuned", adapter=target)
                 right += [(await by_head([*train, *guessed], test, embedder))["accuracy"]] * len(test)
                 sure = float(np.mean([said == label for (_, said), (_, label) in zip(guessed, others, strict=True)]))
                 show(f"BANKING77 ten-shot with unlabelled, seed {seed}, half {seen + 1}: guessed, scored", f"{sure:.3f} {right[-1]:.3f}")
@@ -344,10 +346,13 @@ async def fewshot(options: argparse.Namespace) -> None:
     """BANKING77: ten texts per label drawn from the train file by seed, scored on the rest of it."""
     from frontdesk.training.encoders import Contrast
 
+    base = registry.pull(options.encoder, load().cache)
     pairs = []
     for seed in options.seeds:
         train, test = ten_of_each(options.data, seed)
-        frozen, tuned = await measured(train, test, Contrast(steps=options.steps or 150, labels=40, each=2, rate=1e-3, rank=8, seed=seed))
+        frozen, tuned = await measured(
+            base, train, test, Contrast(steps=options.steps or 150, labels=40, each=2, rate=1e-3, rank=8, seed=seed)
+        )
         pairs.append((frozen["accuracy"], tuned["accuracy"]))
         show(f"BANKING77 ten-shot, seed {seed}: frozen -> tuned", f"{frozen['accuracy']:.3f} {tuned['accuracy']:.3f}")
     mean = float(np.mean([t for _, t in pairs]))
@@ -358,13 +363,14 @@ async def folds(options: argparse.Namespace) -> None:
     """BANKING77: five folds of the train file."""
     from frontdesk.training.encoders import Contrast
 
+    base = registry.pull(options.encoder, load().cache)
     rows = read_rows(options.data / "banking77" / "train.jsonl")
     fold = np.empty(len(rows), np.int64)
     fold[np.random.default_rng(7).permutation(len(rows))] = np.arange(len(rows)) % 5
     found = []
     for held in range(options.folds):
         train, test = ([row for row, f in zip(rows, fold, strict=True) if bool(f == held) is kept] for kept in (False, True))
-        frozen, tuned = await measured(train, test, Contrast(steps=options.steps or 150, labels=48, each=2, rate=1e-3, rank=16))
+        frozen, tuned = await measured(base, train, test, Contrast(steps=options.steps or 150, labels=48, each=2, rate=1e-3, rank=16))
         found.append(tuned["accuracy"])
         show(f"BANKING77 fold {held + 1}: frozen -> tuned", f"{frozen['accuracy']:.3f} {tuned['accuracy']:.3f}")
     mean = float(np.mean(found))
@@ -375,10 +381,11 @@ async def clinc(options: argparse.Namespace) -> None:
     """CLINC150: trained on the train file, scored on the validation file with its out-of-scope texts."""
     from frontdesk.training.encoders import Contrast
 
+    base = registry.pull(options.encoder, load().cache)
     folder = options.data / "clinc150"
     train, test = read_rows(folder / "train.jsonl"), read_rows(folder / "val.jsonl")
     foreign = [read_rows(folder / f"oos_{name}.jsonl", labelled=False) for name in ("train", "val")]
-    found = await measured(train, test, Contrast(steps=options.steps or 600, labels=48, each=2, rate=5e-4, rank=8), *foreign)
+    found = await measured(base, train, test, Contrast(steps=options.steps or 600, labels=48, each=2, rate=5e-4, rank=8), *foreign)
     for name, row in zip(("frozen", "tuned"), found, strict=True):
         show(f"CLINC150 {name}: in scope after abstention", row["in_scope_accuracy"], f">= {CLINC}", row["in_scope_accuracy"] >= CLINC)
         show(
@@ -406,7 +413,7 @@ def intent(options: argparse.Namespace) -> None:
     assert learnt is not None
     right = [said == label for said, (_, label) in zip(learnt.predict([t for t, _ in test]), test, strict=True)]
     show("routes: adapter on the language model", float(np.mean(right)), ">= 0.95", float(np.mean(right)) >= 0.95)
-    head = asyncio.run(by_head(train, test, MiniLM(registry.pull("all-minilm-l6-v2", load().cache), threads=1)))
+    head = asyncio.run(by_head(train, test, SentenceEncoder(registry.pull("all-minilm-l6-v2", load().cache), threads=1)))
     show("routes: embedding head", head["accuracy"], ">= 0.95", head["accuracy"] >= 0.95)
 
 
@@ -422,6 +429,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--every", type=int, default=1, help="faq, replay: only every so many-th answer of the bank")
     parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[0, 1, 2, 3, 4])
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--encoder", default="all-minilm-l6-v2", help="what learns: a sentence encoder of the registry")
     parser.add_argument("--steps", type=int, default=0, help="steps of contrastive learning; 0: as many as each part wants")
     options = parser.parse_args(arguments)
     parts: dict[str, Callable[[], Any]] = {

@@ -16,7 +16,7 @@ import frontdesk.desk
 from frontdesk import settings
 from frontdesk.domain.tenancy import TenantId
 from frontdesk.models.cross_encoder import CrossEncoder
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder, taught
 from frontdesk.settings import Settings
 from frontdesk.store.embedded import Embedded
 from frontdesk.store.store import Store, TenantStore
@@ -129,7 +129,7 @@ def tenant_store(store: Store, tenant: TenantId) -> TenantStore:
 
 @pytest.fixture(scope="session")
 def models_cache() -> Path:
-    """Where tests find models; the first run fetches the two defaults there."""
+    """Where tests find models; the first run fetches the defaults there."""
     from frontdesk.models import registry
 
     cache = settings.load().cache
@@ -139,10 +139,10 @@ def models_cache() -> Path:
 
 
 @pytest.fixture(scope="session")
-def encoder(models_cache: Path) -> Iterator[MiniLM]:
+def encoder(models_cache: Path) -> Iterator[SentenceEncoder]:
     """The encoder that learnt how customers put things, as in service."""
     adapter = Path(frontdesk.desk.__file__).parent / "reading_encoder.safetensors"
-    made = MiniLM(models_cache / "models" / "all-minilm-l6-v2", threads=1, name="reading-encoder", adapter=adapter)
+    made = taught(adapter, models_cache, name="reading-encoder")
     yield made
     made.close()
 

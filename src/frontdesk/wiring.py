@@ -29,7 +29,7 @@ from frontdesk.knowledge.tenants import load_tenants
 from frontdesk.models import registry
 from frontdesk.models.client import Changing, ChatClient, RemoteEmbedder
 from frontdesk.models.cross_encoder import CrossEncoder
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder, taught
 from frontdesk.models.local import LocalModel
 from frontdesk.models.protocols import Embedder, LanguageModel, Matcher
 from frontdesk.models.scripted import HashEmbedder, ScriptedModel
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 CONTEXT_TOKENS = 2048
 """Context of the embedded model for each conversation in flight."""
-READING_BASE, ENCODER, PAIRS = "all-minilm-l6-v2", "reading_encoder.safetensors", "reading_pairs.safetensors"
+PAIRS_BASE, ENCODER, PAIRS = "all-minilm-l6-v2", "reading_encoder.safetensors", "reading_pairs.safetensors"
 SCRIPTED = "scripted:"
 _PULLING = threading.Lock()
 """A terminal shows one progress bar at a time."""
@@ -279,21 +279,26 @@ async def _embedder(settings: Settings, stack: AsyncExitStack) -> Embedder:
         stack.push_async_callback(remote.close)
         return remote
     path = await asyncio.to_thread(_pull, settings.embeddings_model, settings)
-    return await asyncio.to_thread(lambda: MiniLM(path, threads=settings.compute_threads))
+    return await asyncio.to_thread(lambda: SentenceEncoder(path, threads=settings.compute_threads))
 
 
 async def _reading_models(settings: Settings) -> tuple[Embedder | None, Matcher | None]:
-    """MiniLM with the adapter that compares customers' words with what is written, and with the one that reads both together.
+    """The encoder that compares customers' words with what is written, and the one that reads both together.
 
     They stay embedded whatever makes the index's vectors; None: its vectors do all of it.
     """
     if settings.embeddings_url == SCRIPTED:
         return None, None
-    path = await asyncio.to_thread(_pull, READING_BASE, settings)
+    path = await asyncio.to_thread(_pull, PAIRS_BASE, settings)
+    threads = settings.compute_threads
     with as_file(files("frontdesk.desk") / ENCODER) as adapter, as_file(files("frontdesk.desk") / PAIRS) as pairs:
         return await asyncio.gather(
-            asyncio.to_thread(lambda: MiniLM(path, threads=settings.compute_threads, name=_named(adapter), adapter=adapter)),
-            asyncio.to_thread(lambda: CrossEncoder(path, pairs, threads=settings.compute_threads)),
+            asyncio.to_thread(
+                lambda: taught(
+                    adapter, settings.cache, threads=threads, name=_named(adapter), pull=lambda name, _cache: _pull(name, settings)
+                )
+            ),
+            asyncio.to_thread(lambda: CrossEncoder(path, pairs, threads=threads)),
         )
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from frontdesk.analytics.sentiment import Sentiment
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def minilm(models_cache: Path) -> Iterator[MiniLM]:
-    embedder = MiniLM(registry.pull(Settings().embeddings_model, models_cache))
+def minilm(models_cache: Path) -> Iterator[SentenceEncoder]:
+    embedder = SentenceEncoder(registry.pull(Settings().embeddings_model, models_cache))
     yield embedder
     embedder.close()
 

@@ -12,7 +12,7 @@ from tests.desk.counter import Counter, Visit, counter
 from frontdesk.domain.events import ToolCalled
 from frontdesk.models import registry
 from frontdesk.models.cross_encoder import CrossEncoder
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.store.store import Store
 
 pytestmark = pytest.mark.timeout(300)  # the first test waits for the router of the counter
@@ -22,9 +22,9 @@ HOW_FULL = "How many people are at the Harbour branch right now?"
 
 @pytest.fixture(scope="module")
 async def made(
-    store: Store, models_cache: Path, encoder: MiniLM, matcher: CrossEncoder, tmp_path_factory: pytest.TempPathFactory
+    store: Store, models_cache: Path, encoder: SentenceEncoder, matcher: CrossEncoder, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Counter]:
-    embedder = MiniLM(registry.pull("all-minilm-l6-v2", models_cache), threads=1)
+    embedder = SentenceEncoder(registry.pull("all-minilm-l6-v2", models_cache), threads=1)
     async with counter(
         store, embedder, tmp_path_factory.mktemp("bad"), {"inline": None}, encoder=encoder, matcher=matcher, propose="desk"
     ) as ready:

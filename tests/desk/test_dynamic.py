@@ -25,7 +25,7 @@ from frontdesk.domain.tenancy import Caller, CustomerId, Identity, KeyId, Role, 
 from frontdesk.knowledge.library import Library as Knowledge
 from frontdesk.models import registry
 from frontdesk.models.cross_encoder import CrossEncoder
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.settings import Settings
 from frontdesk.store.store import Store
 from frontdesk.tools.calling import http_client
@@ -95,13 +95,13 @@ class World:
 
 @pytest.fixture(scope="module")
 async def world(
-    store: Store, models_cache: Path, encoder: MiniLM, matcher: CrossEncoder, tmp_path_factory: pytest.TempPathFactory
+    store: Store, models_cache: Path, encoder: SentenceEncoder, matcher: CrossEncoder, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
     folder = tmp_path_factory.mktemp("library")
     (folder / "openapi.yaml").write_text(OPENAPI, encoding="utf-8")
     (folder / "faq.yaml").write_text(FAQ, encoding="utf-8")
     tenant = TenantId(f"t{secrets.token_hex(6)}")
-    embedder = MiniLM(registry.pull("all-minilm-l6-v2", models_cache), threads=1)
+    embedder = SentenceEncoder(registry.pull("all-minilm-l6-v2", models_cache), threads=1)
     async with library() as api, http_client() as http:
         source = ToolSource(openapi="openapi.yaml", server=api.url, bind={"member_id": "customer.id"})
         identity = Identity(sign_in_url="https://library.example/in")

@@ -12,7 +12,7 @@ from frontdesk.desk.intent_head import IntentHead, evaluate, evaluate_files, vec
 from frontdesk.domain.conversation import Route
 from frontdesk.errors import BadInput
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 
 pytestmark = pytest.mark.timeout(300)  # training takes seconds, unless other programs take the cores
 QUESTIONS = {Route.FAQ, Route.KNOWLEDGE, Route.DYNAMIC}
@@ -29,7 +29,7 @@ BAKERY = Material(
 
 @pytest.fixture(scope="module")
 def embedder():
-    model = MiniLM(registry.pull("all-minilm-l6-v2", settings.load().cache), threads=1)
+    model = SentenceEncoder(registry.pull("all-minilm-l6-v2", settings.load().cache), threads=1)
     yield model
     model.close()
 

@@ -16,7 +16,7 @@ from frontdesk.errors import ModelUnavailable
 from frontdesk.models import registry
 from frontdesk.models.client import ChatClient
 from frontdesk.models.cross_encoder import CrossEncoder
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.models.local import LocalModel
 from frontdesk.models.scripted import Reply, ScriptedModel
 from frontdesk.store.store import Store
@@ -40,12 +40,12 @@ def speakers() -> dict[str, Speaker]:
 async def library_counter(
     store: Store,
     models_cache: Path,
-    encoder: MiniLM,
+    encoder: SentenceEncoder,
     matcher: CrossEncoder,
     tmp_path_factory: pytest.TempPathFactory,
     speakers: dict[str, Speaker],
 ) -> AsyncIterator[Counter]:
-    embedder = MiniLM(registry.pull("all-minilm-l6-v2", models_cache), threads=1)
+    embedder = SentenceEncoder(registry.pull("all-minilm-l6-v2", models_cache), threads=1)
     async with counter(store, embedder, tmp_path_factory.mktemp("counter"), speakers, encoder=encoder, matcher=matcher) as made:
         yield made
     embedder.close()

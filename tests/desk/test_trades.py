@@ -28,7 +28,7 @@ from frontdesk.domain.tenancy import Caller, CustomerId, HandoffContact, Identit
 from frontdesk.knowledge.library import Library as Knowledge
 from frontdesk.models import registry
 from frontdesk.models.cross_encoder import CrossEncoder
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.settings import Settings
 from frontdesk.store.store import Store
 from frontdesk.tools.calling import http_client
@@ -68,14 +68,16 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-async def shops(store: Store, models_cache: Path, encoder: MiniLM, matcher: CrossEncoder) -> AsyncIterator[dict[str, Shop]]:
-    embedder = MiniLM(registry.pull("all-minilm-l6-v2", models_cache), threads=1)
+async def shops(store: Store, models_cache: Path, encoder: SentenceEncoder, matcher: CrossEncoder) -> AsyncIterator[dict[str, Shop]]:
+    embedder = SentenceEncoder(registry.pull("all-minilm-l6-v2", models_cache), threads=1)
     async with AsyncExitStack() as stack:
         yield {name: await _opened(name, store, embedder, encoder, matcher, stack) for name in TRADES}
     embedder.close()
 
 
-async def _opened(name: str, store: Store, embedder: MiniLM, encoder: MiniLM, matcher: CrossEncoder, stack: AsyncExitStack) -> Shop:
+async def _opened(
+    name: str, store: Store, embedder: SentenceEncoder, encoder: SentenceEncoder, matcher: CrossEncoder, stack: AsyncExitStack
+) -> Shop:
     kind, company, bound = TRADES[name]
     api = kind()
     url = await stack.enter_async_context(served(api))

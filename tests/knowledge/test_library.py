@@ -5,7 +5,7 @@ from frontdesk.domain.knowledge import PassageKind
 from frontdesk.errors import BadDocument, ModelUnavailable
 from frontdesk.knowledge import search as searching
 from frontdesk.knowledge.library import Library
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.models.scripted import HashEmbedder
 
 BOATS = "# Boats\n\n## Rowing\n\nA row boat costs 12 euros an hour.\n\n## Sailing\n\nA dinghy costs 30 euros an hour.\n"
@@ -187,7 +187,7 @@ async def test_surroundings_are_the_neighbours_of_a_section_and_the_whole_of_a_t
 
 
 async def test_meaning_finds_what_shares_no_word(store, shop, filled, models_cache):
-    embedder = MiniLM(models_cache / "models" / "all-minilm-l6-v2")
+    embedder = SentenceEncoder(models_cache / "models" / "all-minilm-l6-v2")
     try:
         library = Library(store, embedder)
         await library.sync(shop)

@@ -11,7 +11,7 @@ import pytest
 from frontdesk import settings
 from frontdesk.models import registry
 from frontdesk.models.client import ChatClient
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.models.local import LocalModel
 
 
@@ -21,8 +21,13 @@ def minilm_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def mpnet_folder() -> Path:
+    return registry.pull("all-mpnet-base-v2", settings.load().cache)
+
+
+@pytest.fixture(scope="session")
 def minilm(minilm_folder):
-    embedder = MiniLM(minilm_folder, threads=1)
+    embedder = SentenceEncoder(minilm_folder, threads=1)
     yield embedder
     embedder.close()
 

@@ -1,4 +1,4 @@
-"""MiniLM on ONNX Runtime computes what its paper says, and lets no query wait for an index run."""
+"""MiniLM and MPNet on ONNX Runtime compute what their papers say, and let no query wait for an index run."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from tests.conformance.embedder import EmbedderConformance
 from tokenizers import Tokenizer
 
 from frontdesk.errors import ModelMissing, ModelUnavailable
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 
 
 class TestMiniLM(EmbedderConformance):
@@ -22,7 +22,7 @@ class TestMiniLM(EmbedderConformance):
 
 
 def reference(folder, text: str) -> tuple[np.ndarray, np.ndarray]:
-    """BERT's forward pass written out in float64: the last states (tokens, hidden) and the unit mean (hidden,)."""
+    """The forward pass of BERT or MPNet written out in float64: the last states (tokens, hidden) and the unit mean (hidden,)."""
     w = {k: v.astype(np.float64) for k, v in load_file(folder / "model.safetensors").items() if v.dtype == np.float32}
     config = json.loads((folder / "config.json").read_text())
     heads, eps = config["num_attention_heads"], config["layer_norm_eps"]
@@ -37,21 +37,38 @@ def reference(folder, text: str) -> tuple[np.ndarray, np.ndarray]:
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
+    tokenizer.no_truncation()
     ids = tokenizer.encode(text).ids
     e = "embeddings"
-    x = w[f"{e}.word_embeddings.weight"][ids] + w[f"{e}.position_embeddings.weight"][: len(ids)] + w[f"{e}.token_type_embeddings.weight"][0]
+    mpnet = config["model_type"] == "mpnet"
+    first = 2 if mpnet else 0
+    x = w[f"{e}.word_embeddings.weight"][ids] + w[f"{e}.position_embeddings.weight"][first : first + len(ids)]
+    x = x if mpnet else x + w[f"{e}.token_type_embeddings.weight"][0]
+    parts, out, after = ("query", "key", "value"), "attention.output.dense", "attention.output.LayerNorm"
+    by_distance = 0.0
+    if mpnet:
+        parts, out, after = ("q", "k", "v"), "attention.attn.o", "attention.LayerNorm"
+        by_distance = np.array([[bias_row(w, j - i) for j in range(len(ids))] for i in range(len(ids))]).transpose(2, 0, 1)
+    inside = "attention.attn" if mpnet else "attention.self"
     x = norm(x, f"{e}.LayerNorm")
     for n in range(config["num_hidden_layers"]):
         p = f"encoder.layer.{n}"
-        q, k, v = (dense(x, f"{p}.attention.self.{part}").reshape(len(ids), heads, -1).swapaxes(0, 1) for part in ("query", "key", "value"))
-        scores = q @ k.swapaxes(1, 2) / math.sqrt(q.shape[-1])
+        q, k, v = (dense(x, f"{p}.{inside}.{part}").reshape(len(ids), heads, -1).swapaxes(0, 1) for part in parts)
+        scores = q @ k.swapaxes(1, 2) / math.sqrt(q.shape[-1]) + by_distance
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         attended = (weights / weights.sum(-1, keepdims=True) @ v).swapaxes(0, 1).reshape(len(ids), -1)
-        x = norm(dense(attended, f"{p}.attention.output.dense") + x, f"{p}.attention.output.LayerNorm")
+        x = norm(dense(attended, f"{p}.{out}") + x, f"{p}.{after}")
         inner = dense(x, f"{p}.intermediate.dense")
         x = norm(dense(inner * 0.5 * (1 + erf(inner / math.sqrt(2))), f"{p}.output.dense") + x, f"{p}.output.LayerNorm")
     mean = x.mean(0)
     return x, mean / np.linalg.norm(mean)
+
+
+def bias_row(w, apart: int) -> np.ndarray:
+    """What MPNet adds to each head for a token that stands `apart` places after the one that looks: 32 buckets, half of them for after."""
+    far = abs(apart)
+    bucket = far if far < 8 else min(15, 8 + int(math.log(far / 8) / math.log(128 / 8) * 8))
+    return w["encoder.relative_attention_bias.weight"][bucket + (16 if apart > 0 else 0)]
 
 
 TEXT = "The annual fee for the card is 45 euros; it is waived in the first year."
@@ -60,6 +77,19 @@ TEXT = "The annual fee for the card is 45 euros; it is waived in the first year.
 async def test_a_sentence_vector_equals_the_forward_pass_written_out(minilm, minilm_folder):
     _, expected = reference(minilm_folder, TEXT)
     assert np.abs((await minilm.embed([TEXT]))[0] - expected).max() < 2e-5
+
+
+LONG = " ".join(f"{TEXT} Rule {n} of the house holds as well." for n in range(7))
+
+
+@pytest.mark.parametrize("text", [TEXT, LONG], ids=["near", "far apart"])
+async def test_mpnet_equals_its_forward_pass_too(mpnet_folder, text):
+    exact, small = SentenceEncoder(mpnet_folder), SentenceEncoder(mpnet_folder, precision="int8")
+    _, expected = reference(mpnet_folder, text)
+    assert np.abs((await exact.embed([text, "short"]))[0] - expected).max() < 2e-5
+    assert (await small.embed([text, "short"]))[0] @ expected > 0.998
+    exact.close()
+    small.close()
 
 
 async def test_padding_beside_longer_texts_changes_nothing(minilm, minilm_folder):
@@ -117,16 +147,16 @@ async def test_a_cancelled_index_run_stops_after_the_batch_in_hand(minilm):
 
 
 async def test_eight_bit_weights_keep_the_direction_and_do_not_depend_on_the_neighbours(minilm, minilm_folder):
-    small = MiniLM(minilm_folder, precision="int8")
+    small = SentenceEncoder(minilm_folder, precision="int8")
     texts = [TEXT, "Where is the nearest branch?", *(f"question {n} about a fee" for n in range(10))]
     full, rough = await minilm.embed(texts), await small.embed(texts)
-    assert (full * rough).sum(1).min() > 0.95
-    assert np.array_equal(rough[0], (await small.embed([TEXT]))[0])
+    assert (full * rough).sum(1).min() > 0.998
+    assert np.abs(rough[0] - (await small.embed([f"{TEXT} ", TEXT]))[1]).max() < 1e-5
     small.close()
 
 
 async def test_a_closed_embedder_is_unavailable(minilm_folder):
-    embedder = MiniLM(minilm_folder)
+    embedder = SentenceEncoder(minilm_folder)
     embedder.close()
     with pytest.raises(ModelUnavailable):
         await embedder.embed(["x"])
@@ -142,10 +172,10 @@ def copy(minilm_folder, tmp_path):
 
 
 async def test_a_damaged_graph_is_built_anew(copy):
-    MiniLM(copy).close()
+    SentenceEncoder(copy).close()
     graph = next(copy.glob("*.onnx"))
     graph.write_bytes(graph.read_bytes()[:1000])
-    embedder = MiniLM(copy)
+    embedder = SentenceEncoder(copy)
     assert (await embedder.embed(["x"])).shape == (1, 384)
     embedder.close()
 
@@ -154,10 +184,10 @@ async def test_a_damaged_graph_is_built_anew(copy):
 def test_a_missing_file_is_named_with_a_remedy(copy, file):
     (copy / file).unlink()
     with pytest.raises(ModelMissing, match="pull it again"):
-        MiniLM(copy)
+        SentenceEncoder(copy)
 
 
 def test_another_kind_of_model_is_refused_by_its_kind(copy):
     (copy / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(ModelMissing, match="gpt2 model, not a BERT encoder"):
-        MiniLM(copy)
+    with pytest.raises(ModelMissing, match="gpt2 model, neither BERT nor MPNet"):
+        SentenceEncoder(copy)

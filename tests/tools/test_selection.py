@@ -10,7 +10,7 @@ import yaml
 from bench.tools_selection import CALLS, businesses, operations
 
 from frontdesk.models.cross_encoder import CrossEncoder
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.models.scripted import HashEmbedder
 from frontdesk.tools.catalog import Catalog
 from frontdesk.tools.selection import Mood, Selector, lines_of, mood_of
@@ -24,7 +24,9 @@ HARD = yaml.safe_load(CALLS.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("business", list(BUSINESSES))
-async def test_most_messages_find_their_operation_and_most_others_none(encoder: MiniLM, matcher: CrossEncoder, business: str) -> None:
+async def test_most_messages_find_their_operation_and_most_others_none(
+    encoder: SentenceEncoder, matcher: CrossEncoder, business: str
+) -> None:
     data = BUSINESSES[business]
     selector = Selector(operations(data["operations"]), encoder, matcher)
     first = declined = 0

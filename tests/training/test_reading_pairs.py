@@ -15,7 +15,8 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 from safetensors.torch import save_file  # noqa: E402 - after the check for torch
 
 from frontdesk.training import reading_pairs  # noqa: E402 - the same
-from frontdesk.training.reading_pairs import Choice, Judge, cut  # noqa: E402 - the same
+from frontdesk.training.choices import Choice  # noqa: E402 - the same
+from frontdesk.training.reading_pairs import Judge, cut  # noqa: E402 - the same
 
 PAIRS = [
     ("may I bring my dog", "Dogs may come along in the large canoes, but not in kayaks."),
@@ -31,7 +32,7 @@ def folder(models_cache: Path) -> Path:
 
 def test_in_service_it_judges_as_in_training(folder: Path, tmp_path: Path) -> None:
     """The graph in ONNX and the one that learns give the same scores, for weights that are no beginning."""
-    judge = Judge(folder, Path(reading_pairs.__file__).parents[1] / "desk" / "reading_encoder.safetensors")
+    judge = Judge(folder)
     torch.manual_seed(3)
     with torch.no_grad():
         for weight in judge.learnt:
@@ -47,7 +48,7 @@ def test_in_service_it_judges_as_in_training(folder: Path, tmp_path: Path) -> No
 
 
 def test_a_lower_rank_is_smaller_and_no_rank_is_the_base(folder: Path) -> None:
-    judge = Judge(folder, Path(reading_pairs.__file__).parents[1] / "desk" / "reading_encoder.safetensors")
+    judge = Judge(folder)
     few, many = (sum(t.numel() for t in cut(judge.weights, judge.base, rank).values()) for rank in (4, 64))
     assert few < many
     name = "encoder.layer.3.output.dense.weight"
@@ -67,7 +68,7 @@ def test_a_choice_costs_less_the_surer_it_is_right() -> None:
 
 def test_it_learns_from_what_it_is_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few seconds on one business: what was wrong before is right after."""
-    judge = Judge(folder, Path(reading_pairs.__file__).parents[1] / "desk" / "reading_encoder.safetensors")
+    judge = Judge(folder)
     texts = ("red", "green", "blue")
     asked = [
         Choice(f"the {c} word {n}", texts, np.array([t == o for t in texts]))

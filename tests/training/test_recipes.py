@@ -16,7 +16,7 @@ from tests.training.tiny import make_base  # noqa: E402
 
 from frontdesk.domain.knowledge import FaqPair  # noqa: E402
 from frontdesk.errors import BadInput  # noqa: E402
-from frontdesk.models.embedder import MiniLM  # noqa: E402
+from frontdesk.models.embedder import SentenceEncoder  # noqa: E402
 from frontdesk.training import preparing, runfile  # noqa: E402
 from frontdesk.training.classifying import Classifier  # noqa: E402
 from frontdesk.training.data import Voice, from_faq, report  # noqa: E402
@@ -106,7 +106,7 @@ async def test_an_encoder_learns_and_the_desks_embedder_reads_its_updates(models
     encoder = learn([t for t, _ in texts], [x for _, x in texts], base, Contrast(steps=6, labels=8, rank=4, rate=2e-3, dropout=0.0))
     assert encoder is not None
     encoder.save(tmp_path / "e.safetensors", base="all-minilm-l6-v2")
-    frozen, tuned = MiniLM(base), MiniLM(base, name="tuned", adapter=tmp_path / "e.safetensors")
+    frozen, tuned = SentenceEncoder(base), SentenceEncoder(base, name="tuned", adapter=tmp_path / "e.safetensors")
     asked = [t for t, _ in texts]
     with torch.no_grad():
         ours = encoder(asked).numpy()

@@ -33,7 +33,7 @@ from frontdesk.knowledge import readers
 from frontdesk.knowledge.splitting import draft_document, draft_faq, embedded_text, search_text
 from frontdesk.models import registry
 from frontdesk.models.cross_encoder import CrossEncoder
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder, taught
 from frontdesk.models.protocols import Matcher, Vectors
 from frontdesk.settings import load
 
@@ -342,11 +342,11 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     settings = load()
     folder = registry.pull("all-minilm-l6-v2", settings.cache)
-    base = MiniLM(folder, threads=settings.compute_threads)
+    base = SentenceEncoder(folder, threads=settings.compute_threads)
     blank = ReadingModel.blank()
     rows: list[Example] = []
     for adapter in options.encoder:
-        encoder = MiniLM(folder, threads=settings.compute_threads, adapter=adapter)
+        encoder = taught(adapter, settings.cache, threads=settings.compute_threads)
         asked = frozenset(e.company for e in rows)
         rows += await examples(Reader(base, blank, encoder=encoder), only=held_of(adapter) - asked)
     if not options.encoder:

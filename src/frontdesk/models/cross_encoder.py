@@ -36,7 +36,6 @@ class CrossEncoder:
         self._tokenizer = tokenizer(path)
         self._begin, self._separator = self._mark("[CLS]"), self._mark("[SEP]")
         self._session = session(path, threads, precision, adapter, pairs=True)
-        self._one_by_one = precision == "int8"  # its scale is per batch
         learnt = load_file(adapter)
         self._heads = {
             m: (learnt[f"{m}.weight"].astype(np.float32), float(learnt[f"{m}.bias"][0]), SHARPNESS * float(learnt[f"{m}.likeness"][0]))
@@ -67,7 +66,7 @@ class CrossEncoder:
         asked = [self._begin, *self._ids(question)[-QUESTION_TOKENS:], self._separator]
         told = [[*self._ids(text)[:TEXT_TOKENS], self._separator] for text in texts]
         found: dict[str, dict[Matching, float]] = {}
-        for batch in alike([len(asked) + len(t) for t in told], one_by_one=self._one_by_one):
+        for batch in alike([len(asked) + len(t) for t in told]):
             longest = len(asked) + max(len(told[i]) for i in batch)
             ids = np.zeros((len(batch), longest), np.int64)
             mask, segments = np.zeros_like(ids), np.zeros_like(ids)

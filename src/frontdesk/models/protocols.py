@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 Precision = Literal["fp32", "int8"]
 """Of an encoder's weights."""
+MAX_TOKENS = 256
+"""More of a text is read by no encoder."""
 
 
 @dataclass(frozen=True, kw_only=True)

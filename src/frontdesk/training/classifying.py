@@ -19,7 +19,7 @@ from frontdesk.desk.intent_head import read_rows
 from frontdesk.errors import BadInput, TrainingFailed
 from frontdesk.knowledge.tenants import load_faq
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.training.bases import base_folder, require_packages
 from frontdesk.training.embedding import BASE, Rows, by_head, fifth_apart, write_report
 from frontdesk.training.finetune import Parameters
@@ -43,7 +43,7 @@ async def learn_intents(desk: Desk) -> None:
     learnt.save(desk.folder / "classifier")
     desk.say("testing it beside the embedding head")
     said = learnt.predict([t for t, _ in test])
-    head = await by_head(train, test, MiniLM(registry.pull(BASE, desk.settings.cache), threads=1))
+    head = await by_head(train, test, SentenceEncoder(registry.pull(BASE, desk.settings.cache), threads=1))
     figures: dict[str, Any] = {
         "texts": len(train),
         "tested": len(test),

@@ -19,13 +19,14 @@ from frontdesk.desk.intent_head import evaluate, read_rows, vectors_for
 from frontdesk.errors import BadInput
 from frontdesk.knowledge.tenants import load_faq
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.training.bases import require_packages
 from frontdesk.training.data import Voice, from_faq
 from frontdesk.training.preparing import tenant_of
 from frontdesk.training.worker import Desk, Stopped
 
 BASE = "all-minilm-l6-v2"
+"""What learns unless the run's `model` names another encoder."""
 Rows = list[tuple[str, str]]
 
 
@@ -37,7 +38,8 @@ async def learn_embedding(desk: Desk) -> None:
 
     train, test, answers = labelled(desk)
     others = without_label(desk, train, test)
-    base = registry.pull(BASE, desk.settings.cache)
+    base_name = next((e.name for e in registry.entries() if e.name == desk.run.model and e.kind == "embedding"), BASE)
+    base = registry.pull(base_name, desk.settings.cache)
     parameters = desk.run.parameters
     batches = max(1, round(len(train) * parameters.epochs / (2 * parameters.batch)))
     how = Contrast(steps=batches, labels=parameters.batch, rate=parameters.rate, rank=parameters.rank, seed=parameters.seed)
@@ -65,7 +67,7 @@ async def learn_embedding(desk: Desk) -> None:
             file.write(json.dumps(row) + "\n")
 
     target = desk.folder / "encoder.safetensors"
-    said = {"base": BASE, "run": desk.run.name}
+    said = {"base": base_name, "run": desk.run.name}
     guessed: Rows = []
     if others:
         desk.say(f"guessing the labels of {len(others)} texts without one")
@@ -81,7 +83,7 @@ async def learn_embedding(desk: Desk) -> None:
         encoder.save(target, **said)
     seconds = time.monotonic() - begun
     desk.say("measuring it beside the frozen encoder")
-    frozen, tuned = MiniLM(base, threads=1), MiniLM(base, threads=1, name=desk.run.name, adapter=target)
+    frozen, tuned = SentenceEncoder(base, threads=1), SentenceEncoder(base, threads=1, name=desk.run.name, adapter=target)
     figures: dict[str, float] = {"seconds": seconds, "texts": len(train), "without a label": len(others), "tested": len(test)}
     for name, embedder, known in (("frozen", frozen, train), ("tuned", tuned, [*train, *guessed])):
         figures |= {
@@ -122,7 +124,7 @@ def without_label(desk: Desk, train: Rows, test: Rows) -> list[str]:
     return [text for text in dict.fromkeys(t for t, _ in read_rows(desk.run.path(data.unlabelled), labelled=False)) if text not in tested]
 
 
-async def nearest(train: Rows, test: Rows, embedder: MiniLM) -> dict[str, float]:
+async def nearest(train: Rows, test: Rows, embedder: SentenceEncoder) -> dict[str, float]:
     """Share of held-out wordings whose nearest learnt text has their label, and the mean reciprocal rank over labels."""
     known, asked = await embedder.embed([t for t, _ in train]), await embedder.embed([t for t, _ in test])
     labels = np.array([label for _, label in train])
@@ -134,7 +136,7 @@ async def nearest(train: Rows, test: Rows, embedder: MiniLM) -> dict[str, float]
     return {"accuracy": float((ranks == 1).mean()), "mean reciprocal rank": float((1 / ranks).mean())}
 
 
-async def by_head(train: Rows, test: Rows, embedder: MiniLM) -> dict[str, float]:
+async def by_head(train: Rows, test: Rows, embedder: SentenceEncoder) -> dict[str, float]:
     """The intent head on these vectors: accuracy on held-out texts, and in-scope accuracy after abstention."""
     parts = [
         ([t for t, _ in some], [label for _, label in some], await vectors_for(embedder, [t for t, _ in some])) for some in (train, test)

@@ -1,7 +1,7 @@
 """A sentence encoder that learns which texts mean the same: low-rank updates by contrastive learning, in the form that the desk loads.
 
 Texts of one label (or one FAQ entry) are pulled together and pushed from the others of their batch (supervised contrastive learning,
-Khosla et al. 2020). What is written is a `.safetensors` of updates for `MiniLM(adapter=…)`; the base model stays as it is.
+Khosla et al. 2020). What is written is a `.safetensors` of updates for `SentenceEncoder(adapter=…)`; the base model stays as it is.
 """
 
 from __future__ import annotations
@@ -58,17 +58,18 @@ class LowRank(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A BERT encoder whose linear layers may learn. Vectors are means over tokens, unit length."""
+    """A BERT or MPNet encoder whose linear layers may learn. Vectors are means over tokens, unit length."""
 
     def __init__(self, folder: Path, how: Contrast) -> None:
-        from transformers import BertModel, PreTrainedTokenizerFast
+        from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
         super().__init__()
         torch.manual_seed(how.seed)
         self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")  # noqa: S106 - a token of text
-        self.bert = BertModel.from_pretrained(
-            folder, attn_implementation="sdpa", hidden_dropout_prob=how.dropout, attention_probs_dropout_prob=how.dropout
-        )
+        config = AutoConfig.from_pretrained(folder, hidden_dropout_prob=how.dropout, attention_probs_dropout_prob=how.dropout)
+        fused = {"attn_implementation": "sdpa"} if config.model_type == "bert" else {}  # MPNet's attention is only there written out
+        self.bert = AutoModel.from_pretrained(folder, config=config, **fused)
+        self.padding = int(config.pad_token_id)
         self.bert.requires_grad_(False)
         self.halved = False
         """Whether to multiply in bfloat16, as `learn` does where that is faster; what is learnt is kept in full."""
@@ -85,7 +86,8 @@ class Encoder(nn.Module):
         found: list[torch.Tensor] = []
         for start in range(0, len(order), TOGETHER):
             some = [read[i] for i in order[start : start + TOGETHER]]
-            ids = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in some], batch_first=True).to(self.bert.device)
+            ids = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in some], batch_first=True, padding_value=self.padding)
+            ids = ids.to(self.bert.device)
             lengths = torch.tensor([len(row) for row in some], device=self.bert.device)
             seen = torch.arange(ids.shape[1], device=self.bert.device)[None, :] < lengths[:, None]
             with torch.autocast(self.bert.device.type, dtype=torch.bfloat16, enabled=self.halved):

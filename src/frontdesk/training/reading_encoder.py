@@ -1,105 +1,108 @@
 """Teaches the sentence encoder how customers put things, as a small adapter (`desk/reading_encoder.safetensors`).
 
-    python -m frontdesk.training.reading_encoder --out a.safetensors
+    python -m frontdesk.training.reading_encoder --out a.safetensors --minutes 45 --read read.jsonl
     python -m frontdesk.training.reading_encoder --average a.safetensors
 
 The base encoder is trained on pairs that say the same thing in like words; a customer's "telly" and a rule's "television set" are far apart
 in it. Contrastive learning on invented companies (`desk/reading_set`) brings question and proof together: for each question one right
-unit against units that the base encoder finds most alike, and against those of the other questions of a batch, which are of few companies
-on purpose: a company's own other rules are what a reader confuses. Every fourth step brings messages and the operations that they are about
+unit against units that a small encoder finds most alike, and against those of the other questions of a batch, which are of few companies
+on purpose: a company's own other rules are what a reader confuses. Every third step brings messages and the operations that they are about
 together (`tools/selection_set`), against the other operations of the same business and none. Only low-rank updates of the upper layers are
 learnt (LoRA, Hu et al. 2021), so what is shipped is small, the base stays as it is, and the lower layers are computed once for each text.
 
-A share of the update is shipped. The companies in `HELD` and the businesses in `tests/tools` are in no training: the weights of
-`desk.train_reading` and `bench.tools_selection` are learnt on those. `docs/adr/0002-reading-model.md` says what is in service, and what it was
-measured against.
+`--minutes` is the schedule: the rate falls to nothing over that time. A share of the update can be shipped (`--average`). The companies in
+`HELD` and the businesses in `tests/tools` are in no training: the weights of `desk.train_reading` and `bench.tools_selection` are learnt on
+those. `docs/adr/0002-reading-model.md` says what is in service, and what it was measured against.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
-from transformers import BertModel, PreTrainedTokenizerFast
 
-from frontdesk.desk.reading import Reader, ReadingModel, face
-from frontdesk.desk.train_reading import FOLDER, Example, examples, held_of
+from frontdesk.desk.train_reading import FOLDER, held_of
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import tokenizer
+from frontdesk.models.encoder_graph import DISTANCES, FIRST_PLACE, distances
 from frontdesk.settings import load
 from frontdesk.tools.businesses import businesses, operations
 from frontdesk.tools.selection import lines_of
+from frontdesk.training.choices import Choice, of_companies
+from frontdesk.training.learner import fastest_dtype
 
-SHARE = 0.7
+SHARE = 1.0
 """Of the update that was learnt, so much is shipped: chosen on companies that no encoder had seen (`docs/adr/0002-reading-model.md`)."""
 TARGET = Path(__file__).parents[1] / "desk" / "reading_encoder.safetensors"
-BASE = "all-minilm-l6-v2"
-FROZEN = 2
+BASE = "all-mpnet-base-v2"
+NEAR_BASE = "all-minilm-l6-v2"
+"""Finds the units from which wrong ones are drawn."""
+FROZEN = 4
 """Lower layers that stay as they are."""
 RANK = 16
 SCALE = 2.0
-RATE = 6e-4
-COMPANIES, EACH = 4, 4
+RATE = 4e-4
+WARM = 30
+"""Steps until the rate is reached."""
+COMPANIES, EACH = 5, 4
 """Companies of a batch, and questions of each."""
 HARD = 3
 LIKELY = 16
-"""Units that the base finds most alike, from which wrong ones are drawn."""
+"""Units that are nearest, from which wrong ones are drawn."""
 TOKENS = 80
-GROUP = 24
+GROUP = 32
 """Texts encoded together."""
 TEMPERATURE = 25.0
 HELD = "held.txt"
 """File of the reading set that names the companies which are in no training of an encoder."""
-SELECTING = 4
+SELECTING = 3
 """Every so many steps one is about operations."""
-MESSAGES, LINES = 20, 4
+MESSAGES, LINES = 24, 3
 """Messages of such a step, and lines of each operation beside its summary."""
 NONE = 8.0
 """Score of "about no operation" at the start; it is learnt."""
-
-
-class LowRank(nn.Module):
-    """A linear layer with a learnt low-rank update: W x + SCALE · B A x."""
-
-    def __init__(self, base: nn.Linear) -> None:
-        super().__init__()
-        self.base = base
-        self.a = nn.Parameter(torch.randn(RANK, base.in_features) / base.in_features**0.5)
-        self.b = nn.Parameter(torch.zeros(base.out_features, RANK))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(…, in) -> (…, out)."""
-        updated: torch.Tensor = self.base(x) + SCALE * functional.linear(functional.linear(x, self.a), self.b)
-        return updated
+DEFAULT_MINUTES = 45.0
 
 
 class Encoder(nn.Module):
-    """The base encoder with low-rank updates in every linear layer above the frozen ones. Remembers what those make of a text."""
+    """MPNet with low-rank updates in every matrix above the frozen layers. Remembers what those make of a text.
+
+    Written out, since the library's attention is three times slower in bfloat16 on processors that have matrix units for it.
+    """
 
     def __init__(self, folder: Path) -> None:
+        """The model in `folder`, as `models.registry` keeps it; computed in bfloat16 where that is faster."""
         super().__init__()
-        self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")  # noqa: S106 - a token of text
-        self.bert = BertModel.from_pretrained(folder).eval()
-        for parameter in self.bert.parameters():
-            parameter.requires_grad_(False)
-        self._lower, self._upper = self.bert.encoder.layer[:FROZEN], self.bert.encoder.layer[FROZEN:]
-        for name, module in list(self._upper.named_modules()):
-            if isinstance(module, nn.Linear):
-                setattr(self._upper.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], LowRank(module))
+        config = json.loads((folder / "config.json").read_text())
+        self.layers, self.heads, self.epsilon = config["num_hidden_layers"], config["num_attention_heads"], config["layer_norm_eps"]
+        self.padding = config["pad_token_id"]
+        self.dtype = getattr(torch, fastest_dtype(torch.device("cpu")))
+        self.base = {n: w.to(self.dtype) for n, w in load_file(folder / "model.safetensors").items() if w.is_floating_point()}
+        self.tokenizer = tokenizer(folder)
+        self.tokenizer.enable_truncation(TOKENS)
+        self.updates = nn.ParameterDict()
+        for name, weight in self.base.items():
+            if name.startswith("encoder.layer.") and weight.ndim == 2 and int(name.split(".")[2]) >= FROZEN:
+                into, out = weight.shape[1], weight.shape[0]
+                self.updates[_key(name, "a")] = nn.Parameter(torch.randn(RANK, into) / into**0.5)
+                self.updates[_key(name, "b")] = nn.Parameter(torch.zeros(out, RANK))
+        learnt = self.base[DISTANCES]
+        self.apart = learnt[torch.from_numpy(distances(TOKENS, len(learnt)))].permute(2, 0, 1)[None].contiguous()
         self._states: dict[str, torch.Tensor] = {}
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
@@ -110,9 +113,8 @@ class Encoder(nn.Module):
         for start in range(0, len(order), GROUP):
             group = order[start : start + GROUP]
             kept = [self._states[texts[i]] for i in group]
-            states = nn.utils.rnn.pad_sequence(kept, batch_first=True).float()
             mask = nn.utils.rnn.pad_sequence([torch.ones(len(k)) for k in kept], batch_first=True)
-            states = _through(self._upper, states, mask)
+            states = self._through(nn.utils.rnn.pad_sequence(kept, batch_first=True), mask, range(FROZEN, self.layers)).float()
             means = (states * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
             rows.update(zip(group, functional.normalize(means, dim=-1), strict=True))
         return torch.stack([rows[i] for i in range(len(texts))])
@@ -121,55 +123,85 @@ class Encoder(nn.Module):
         fresh = sorted({t for t in texts if t not in self._states}, key=len)
         for start in range(0, len(fresh), GROUP):
             some = fresh[start : start + GROUP]
-            batch = self.tokenizer(some, padding=True, truncation=True, max_length=TOKENS, return_tensors="pt")
-            mask = batch["attention_mask"].float()
+            ids = [torch.tensor(self.tokenizer.encode(text).ids) for text in some]
+            rows = nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=self.padding)
+            mask = nn.utils.rnn.pad_sequence([torch.ones(len(i)) for i in ids], batch_first=True)
+            places = self.base["embeddings.position_embeddings.weight"][FIRST_PLACE : FIRST_PLACE + rows.shape[1]]
             with torch.no_grad():
-                states = _through(self._lower, self.bert.embeddings(input_ids=batch["input_ids"]), mask)
-            self._states.update((t, row[: int(m.sum())].half()) for t, row, m in zip(some, states, mask, strict=True))
+                words = functional.embedding(rows, self.base["embeddings.word_embeddings.weight"])
+                states = self._through(self._normal(words + places, "embeddings.LayerNorm"), mask, range(FROZEN))
+            self._states.update((t, row[: len(i)].clone()) for t, row, i in zip(some, states, ids, strict=True))
+
+    def _through(self, states: torch.Tensor, mask: torch.Tensor, layers: range) -> torch.Tensor:
+        count, tokens, hidden = states.shape
+        barred = torch.zeros(count, 1, 1, tokens, dtype=states.dtype).masked_fill(mask[:, None, None, :] == 0, -1e4)
+        added = self.apart[:, :, :tokens, :tokens] + barred
+        for layer in layers:
+            name = f"encoder.layer.{layer}"
+            query, key, value = (
+                self._dense(states, f"{name}.attention.attn.{part}").view(count, tokens, self.heads, -1).transpose(1, 2) for part in "qkv"
+            )
+            looks = (torch.matmul(query, key.transpose(-1, -2)) * query.shape[-1] ** -0.5 + added).softmax(-1)
+            seen = torch.matmul(looks, value).transpose(1, 2).reshape(count, tokens, hidden)
+            states = self._normal(states + self._dense(seen, f"{name}.attention.attn.o"), f"{name}.attention.LayerNorm")
+            inner = functional.gelu(self._dense(states, f"{name}.intermediate.dense"))
+            states = self._normal(states + self._dense(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
+        return states
+
+    def _dense(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        """(…, in) -> (…, out): W x + SCALE · B A x."""
+        made = functional.linear(x, self.base[f"{name}.weight"], self.base[f"{name}.bias"])
+        if (key := _key(f"{name}.weight", "a")) in self.updates:
+            low = functional.linear(x, SCALE * self.updates[key].to(self.dtype))
+            made = made + functional.linear(low, self.updates[_key(f"{name}.weight", "b")].to(self.dtype))
+        return made
+
+    def _normal(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        return functional.layer_norm(x, x.shape[-1:], self.base[f"{name}.weight"], self.base[f"{name}.bias"], self.epsilon)
 
     def adapter(self) -> dict[str, torch.Tensor]:
         """What was learnt alone, half precision: the updates, named as the base weights they belong to."""
-        found = {}
-        for name, module in self.bert.encoder.named_modules():
-            if isinstance(module, LowRank):
-                found[f"encoder.{name}.weight.a"] = SCALE * module.a
-                found[f"encoder.{name}.weight.b"] = module.b
-        return {name: value.detach().half().contiguous() for name, value in found.items()}
+        scaled = {key.replace("/", "."): SCALE * u if key.endswith("/a") else u for key, u in self.updates.items()}
+        return {name: update.detach().half().contiguous() for name, update in scaled.items()}
 
 
-def _through(layers: nn.ModuleList, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    hidden = torch.zeros_like(mask).masked_fill(mask == 0, -1e9)[:, None, None, :]
-    for layer in layers:
-        made = layer(states, attention_mask=hidden)
-        states = made[0] if isinstance(made, tuple) else made
-    return states
+def _key(weight: str, part: str) -> str:
+    """A parameter's name may hold no dots."""
+    return f"{weight}.{part}".replace(".", "/")
 
 
-def train(encoder: Encoder, rows: Sequence[Example], held: Sequence[Example], asked: Sequence[Asked], *, steps: int, seed: int = 7) -> None:
+def train(encoder: Encoder, rows: Sequence[Choice], asked: Sequence[Asked], *, minutes: float, seed: int = 7) -> None:
     """Contrastive learning over the rows, drawn by company, and over what businesses are `asked`."""
     rng = random.Random(seed)  # noqa: S311 - an order of examples, nothing secret
     none = nn.Parameter(torch.tensor(NONE))
-    learnt = [*(p for p in encoder.parameters() if p.requires_grad), none]
+    learnt = [*encoder.updates.values(), none]
     optimiser = torch.optim.AdamW(learnt, lr=RATE, weight_decay=0.01)
+    of_company: dict[str, list[Choice]] = {}
+    for row in rows:
+        if row.right.any():
+            of_company.setdefault(row.company, []).append(row)
+    enough = [name for name, own in of_company.items() if len(own) >= EACH]
     losses: dict[str, list[float]] = {"reading": [], "operations": []}
-    begun = time.monotonic()
-    batches = _batches(rows, rng, steps)
-    for done in range(steps):
+    begun, step = time.monotonic(), 0
+    while (gone := (time.monotonic() - begun) / 60 / minutes) < 1:
         for group in optimiser.param_groups:
-            group["lr"] = RATE * min(1.0, (done + 1) / 20) * max(0.02, 1 - done / steps)
-        about = bool(asked) and done % SELECTING == SELECTING - 1
-        loss = _chosen(encoder, rng.choice(asked), none, rng) if about else _loss(encoder, next(batches), rng)
+            group["lr"] = RATE * min(1.0, (step + 1) / WARM) * max(0.02, 1 - gone)
+        about = bool(asked) and step % SELECTING == SELECTING - 1
+        if about:
+            loss = _chosen(encoder, rng.choice(asked), none, rng)
+        else:
+            drawn = [row for name in rng.sample(enough, min(COMPANIES, len(enough))) for row in rng.sample(of_company[name], EACH)]
+            loss = _loss(encoder, drawn, rng)
         loss.backward()
         nn.utils.clip_grad_norm_(learnt, 1.0)
         optimiser.step()
         optimiser.zero_grad()
         losses["operations" if about else "reading"].append(loss.item())
-        if (done + 1) % max(1, steps // 12) == 0:
+        step += 1
+        if step % 30 == 0:
             shown = ", ".join(f"{name} {np.mean(some):.3f}" for name, some in losses.items() if some)
-            sys.stderr.write(f"step {done + 1}/{steps}: loss {shown}, {time.monotonic() - begun:.0f} s\n")
+            sys.stderr.write(f"step {step}: loss {shown}, {time.monotonic() - begun:.0f} s\n")
             losses = {name: [] for name in losses}
-    if held:
-        sys.stderr.write(f"right unit first in companies held out: {told_apart(encoder, held):.3f} of {len(held)}\n")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,48 +229,30 @@ def _chosen(encoder: Encoder, business: Asked, none: torch.Tensor, rng: random.R
         drawn = list(dict.fromkeys([own[0], *rng.sample(own, min(LINES, len(own)))]))
         lines += drawn
         owners += [place] * len(drawn)
-    alike = TEMPERATURE * encoder([text for text, _ in some]) @ encoder(lines).T
+    both = encoder([*(text for text, _ in some), *lines])
+    alike = TEMPERATURE * both[: len(some)] @ both[len(some) :].T
     of = torch.tensor(owners)
     scores = [alike[:, of == place].max(1).values for place in range(len(business.operations))]
     rows = torch.stack([*scores, none.expand(len(some))], 1)
     return functional.cross_entropy(rows, torch.tensor([len(scores) if place is None else place for _, place in some]))
 
 
-def _batches(rows: Sequence[Example], rng: random.Random, count: int) -> Iterator[list[Example]]:
-    of_company: dict[str, list[Example]] = {}
-    for row in rows:
-        of_company.setdefault(row.company, []).append(row)
-    enough = [name for name, own in of_company.items() if len(own) >= EACH]
-    for _ in range(count):
-        yield [row for name in rng.sample(enough, COMPANIES) for row in rng.sample(of_company[name], EACH)]
-
-
-def _loss(encoder: Encoder, rows: Sequence[Example], rng: random.Random) -> torch.Tensor:
+def _loss(encoder: Encoder, rows: Sequence[Choice], rng: random.Random) -> torch.Tensor:
     wanted: list[str] = []
     texts: dict[str, int] = {}
     for row in rows:
-        right = [int(i) for i in np.flatnonzero(row.right)]
-        likely = [int(i) for i in np.argsort(-row.signs[:, 0])[:LIKELY] if not row.right[i]]
-        chosen = [face(row.units[i]) for i in (rng.choice(right), *rng.sample(likely, min(HARD, len(likely))))]
+        right, wrong = np.flatnonzero(row.right).tolist(), np.flatnonzero(~row.right).tolist()[:LIKELY]
+        chosen = [row.candidates[i] for i in (rng.choice(right), *rng.sample(wrong, min(HARD, len(wrong))))]
         wanted.append(chosen[0])
         for text in chosen:
             texts.setdefault(text, len(texts))
-    alike = TEMPERATURE * encoder([r.text for r in rows]) @ encoder(list(texts)).T
+    both = encoder([*(r.text for r in rows), *texts])
+    alike = TEMPERATURE * both[: len(rows)] @ both[len(rows) :].T
     hidden = torch.zeros(alike.shape)
     for k, row in enumerate(rows):
-        also_right = {face(u) for u, ok in zip(row.units, row.right, strict=True) if ok} - {wanted[k]}
+        also_right = {row.candidates[i] for i in np.flatnonzero(row.right)} - {wanted[k]}
         hidden[k, [texts[t] for t in also_right if t in texts]] = -1e4
     return functional.cross_entropy(alike + hidden, torch.tensor([texts[t] for t in wanted]))
-
-
-def told_apart(encoder: Encoder, rows: Sequence[Example]) -> float:
-    """How often the right unit is the most alike of all candidates."""
-    texts = list(dict.fromkeys(face(u) for row in rows for u in row.units))
-    with torch.no_grad():
-        vectors = dict(zip(texts, encoder(texts), strict=True))
-        asked = encoder([row.text for row in rows])
-    best = (int((torch.stack([vectors[face(u)] for u in row.units]) @ q).argmax()) for row, q in zip(rows, asked, strict=True))
-    return float(np.mean([bool(row.right[i]) for row, i in zip(rows, best, strict=True)]))
 
 
 def average(files: Sequence[Path], target: Path, *, share: float = 1.0) -> None:
@@ -247,7 +261,7 @@ def average(files: Sequence[Path], target: Path, *, share: float = 1.0) -> None:
     Less than the whole update lies between the base encoder and what was learnt, and reads companies unlike those learnt from better
     (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
     """
-    parts = [load_file(file) for file in files]
+    parts = [load_arrays(file) for file in files]
     joined = {}
     for name in (n for n in parts[0] if n.endswith(".a")):
         other = f"{name[:-2]}.b"
@@ -262,8 +276,9 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--average", type=Path, nargs="+", default=[], help="adapters whose mean is written")
     parser.add_argument("--share", type=float, default=SHARE, help="with --average: how much of the mean update is kept")
-    parser.add_argument("--steps", type=int, default=1300)
+    parser.add_argument("--minutes", type=float, default=DEFAULT_MINUTES)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--read", type=Path, help="where the candidates are kept from one run to the next")
     parser.add_argument("--out", type=Path, default=TARGET)
     options = parser.parse_args(arguments)
     if options.average:
@@ -272,14 +287,10 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     settings = load()
     torch.set_num_threads(options.threads or settings.compute_threads)
     torch.manual_seed(7)
-    folder = registry.pull(BASE, settings.cache)
-    blank = ReadingModel.blank()
-    rows = [r for r in await examples(Reader(MiniLM(folder, threads=1), blank)) if r.right.any()]
     held = frozenset((FOLDER / HELD).read_text(encoding="utf-8").split())
-    encoder = Encoder(folder)
-    asked = [Asked.of(business) for business in businesses().values()]
-    apart = [r for r in rows if r.company in held]
-    train(encoder, [r for r in rows if r.company not in held], apart, asked, steps=options.steps)
+    rows = await of_companies(registry.pull(NEAR_BASE, settings.cache), held, options.read)
+    encoder = Encoder(registry.pull(BASE, settings.cache))
+    train(encoder, rows, [Asked.of(business) for business in businesses().values()], minutes=options.minutes)
     save_file(encoder.adapter(), options.out, metadata={"base": BASE, "held": ",".join(sorted(held))})
     return 0
 

@@ -3,14 +3,14 @@
     python -m frontdesk.training.reading_pairs --out pairs.safetensors --minutes 60 --read read.jsonl
     python -m frontdesk.training.reading_pairs --cut pairs.safetensors --rank 64
 
-It begins as the sentence encoder that `training.reading_encoder` made: the likeness of the mean vectors of question and text, only that both
-now go through the layers together and may look at each other. From the first step on that orders candidates a little, and every layer learns
-(22 million weights, fp32; computed in bfloat16 where that is faster). Two steps in three are about the companies of `desk/reading_set`, each
-question with one right unit and the wrong ones that the encoder finds most alike, or with none that is right; the third is about the
+It begins as the small sentence encoder: the likeness of the mean vectors of question and text, only that both now go through the layers
+together and may look at each other. From the first step on that orders candidates a little, more so with an adapter that it learnt before
+(`--begin`), and every layer learns (22 million weights, fp32; computed in bfloat16 where that is faster). Two steps in three are about the companies of `desk/reading_set`, each
+question with one right unit and the wrong ones that are nearest, or with none that is right; the third is about the
 businesses of `tools/selection_set`, each message with their operations. The loss is that of a choice with "none of them" at score zero.
 
-`--minutes` is the schedule: the rate falls to nothing over that time. The companies that the encoder in service has not seen are left out,
-for `desk.train_reading` weighs this judge's word on them. Finding the candidates takes minutes; `--read` keeps them in that file, and the next
+`--minutes` is the schedule: the rate falls to nothing over that time. The companies in `reading_encoder.HELD` are left out, for
+`desk.train_reading` weighs this judge's word on them. Finding the candidates takes minutes; `--read` keeps them in that file, and the next
 run begins with them. What is shipped is the difference to the base, each matrix of it as the nearest of
 `--rank` (`--cut`). Refuses nothing; `docs/adr/0002-reading-model.md` says what came of it.
 """
@@ -19,34 +19,28 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.resources import as_file, files
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional
 
-from frontdesk.desk.reading import FEATURES, Reader, ReadingModel, face
-from frontdesk.desk.train_reading import Example, examples, held_of
+from frontdesk.desk.train_reading import FOLDER
 from frontdesk.models import registry
 from frontdesk.models.cross_encoder import QUESTION_TOKENS, SHARPNESS, TEXT_TOKENS
-from frontdesk.models.embedder import MiniLM
 from frontdesk.models.protocols import Matching
 from frontdesk.settings import load
-from frontdesk.tools.businesses import businesses, operations
-from frontdesk.tools.selection import description_of
+from frontdesk.training.choices import OTHERS, Choice, of_businesses, of_companies
 from frontdesk.training.learner import fastest_dtype
-from frontdesk.training.reading_encoder import BASE
+from frontdesk.training.reading_encoder import HELD
+from frontdesk.training.reading_encoder import NEAR_BASE as BASE
 
 OPERATION_EVERY = 3
 """So many steps from one about operations to the next."""
@@ -58,8 +52,8 @@ QUESTIONS, UNITS = 24, 8
 UNANSWERED = 0.2
 """Share of the questions that nothing among their candidates answers."""
 MESSAGES, OPERATIONS = 18, 9
-LIKELY, OTHERS = 8, 24
-"""Three wrong units in four are among so many that the encoder finds most alike, the rest among so many."""
+LIKELY = 8
+"""Three wrong units in four are among so many that are nearest, the rest among all that are kept."""
 HIDDEN = 0.06
 """Share of the tokens that are masked, so that nothing is learnt by heart from one of them."""
 DROPPED = 0.1
@@ -72,22 +66,13 @@ DEFAULT_MINUTES = 60.0
 _LEARNT = ("encoder.", "embeddings.token_type_embeddings.", *(f"{m}." for m in Matching))
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A message with candidates, of which some are right, or none; units of a company are in order, nearest first."""
-
-    text: str
-    candidates: tuple[str, ...]
-    right: NDArray[np.bool_]
-
-
 class Judge:
     """The weights by name, and what they make of pairs of texts."""
 
-    def __init__(self, folder: Path, adapter: Path) -> None:
-        """The base with the adapter of `training.reading_encoder` on it."""
+    def __init__(self, folder: Path, adapter: Path | None = None) -> None:
+        """The base; `adapter`: low-rank updates of it, to begin with."""
         self.base = {n: w.float() for n, w in load_file(folder / "model.safetensors").items() if w.is_floating_point()}
-        updates = load_file(adapter)
+        updates = load_file(adapter) if adapter is not None else {}
         self.weights = {n: w.clone() for n, w in self.base.items()}
         for name in (key[:-2] for key in updates if key.endswith(".a")):
             self.weights[name] += updates[f"{name}.b"].float() @ updates[f"{name}.a"].float()
@@ -246,55 +231,12 @@ def _of_company(choice: Choice, rng: random.Random) -> Choice:
     return Choice(choice.text, tuple(choice.candidates[i] for i in chosen), choice.right[chosen])
 
 
-def choice_of(example: Example) -> Choice:
-    """A question with its right units and so many of the nearest wrong ones, nearest first."""
-    order = [int(i) for i in np.argsort(-near(example))]
-    wrong = [i for i in order if not example.right[i]][:OTHERS]
-    kept = [i for i in order if example.right[i] or i in wrong]
-    return Choice(example.text, tuple(face(example.units[i]) for i in kept), example.right[kept])
-
-
-def near(example: Example) -> NDArray[np.float64]:
-    """How near each unit is before question and unit are read together: likeness, and some of the words that they share."""
-    return np.asarray(example.signs[:, FEATURES.index("cos_unit")] + 0.15 * example.signs[:, FEATURES.index("words_unit")])
-
-
 def _of_business(choice: Choice, rng: random.Random) -> Choice:
     """As many operations as a step has room for."""
     right = [int(i) for i in np.flatnonzero(choice.right)]
     others = [i for i in range(len(choice.candidates)) if i not in right]
     chosen = [*rng.sample(others, min(OPERATIONS - len(right), len(others))), *right]
     return Choice(choice.text, tuple(choice.candidates[i] for i in chosen), choice.right[chosen])
-
-
-def choices() -> list[Choice]:
-    """What the businesses of the selection set are asked, with the descriptions of their operations."""
-    found = []
-    for business in businesses().values():
-        made = operations(business["operations"])
-        described = tuple(description_of(o) for o in made)
-        for name, texts in business["questions"].items():
-            right = np.array([o.name == name for o in made])
-            found += [Choice(text, described, right) for text in texts]
-    return found
-
-
-def keep(rows: Sequence[Choice], place: Path) -> None:
-    """Writes choices as lines of JSON."""
-    with place.open("w", encoding="utf-8") as out:
-        for row in rows:
-            right = [int(i) for i in np.flatnonzero(row.right)]
-            out.write(json.dumps({"text": row.text, "candidates": row.candidates, "right": right}, ensure_ascii=False) + "\n")
-
-
-def kept(place: Path) -> list[Choice]:
-    """What `keep` wrote."""
-    found = []
-    with place.open(encoding="utf-8") as lines:
-        for row in map(json.loads, lines):
-            right = np.isin(np.arange(len(row["candidates"])), row["right"])
-            found.append(Choice(row["text"], tuple(row["candidates"]), right))
-    return found
 
 
 def cut(learnt: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor], rank: int) -> dict[str, torch.Tensor]:
@@ -312,12 +254,6 @@ def cut(learnt: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor], ra
     return {name: value.detach().half().contiguous() for name, value in found.items()}
 
 
-async def _read(folder: Path, adapter: Path, held: Collection[str]) -> list[Choice]:
-    """The questions of the companies that are learnt from, with what the encoder finds near each."""
-    found = await examples(Reader(MiniLM(folder), ReadingModel.blank(), encoder=MiniLM(folder, adapter=adapter)))
-    return [choice_of(e) for e in found if e.company not in held]
-
-
 async def main(arguments: Sequence[str] | None = None) -> int:
     """Trains and writes all weights, or cuts such a file down to what is shipped."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -327,22 +263,19 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cut", type=Path, help="a file of this command, of which the shipped one is made")
     parser.add_argument("--rank", type=int, default=RANK)
     parser.add_argument("--read", type=Path, help="where the candidates are kept from one run to the next")
+    parser.add_argument("--begin", type=Path, help="an adapter of the small encoder to begin with")
     parser.add_argument("--out", type=Path, default=Path("reading_pairs.safetensors"))
     options = parser.parse_args(arguments)
     settings = load()
     torch.set_num_threads(options.threads or settings.compute_threads)
     folder = registry.pull(BASE, settings.cache)
-    with as_file(files("frontdesk.desk") / "reading_encoder.safetensors") as adapter:
-        held = held_of(adapter)
-        judge = Judge(folder, adapter)
-        told = {"base": BASE, "held": ",".join(sorted(held))}
-        if options.cut:
-            save_file(cut(load_file(options.cut), judge.base, options.rank), options.out, metadata=told)
-            return 0
-        rows = kept(options.read) if options.read and options.read.exists() else await _read(folder, adapter, held)
-    if options.read and not options.read.exists():
-        keep(rows, options.read)
-    train(judge, rows, choices(), minutes=options.minutes, seed=options.seed)
+    held = frozenset((FOLDER / HELD).read_text(encoding="utf-8").split())
+    judge = Judge(folder, options.begin)
+    told = {"base": BASE, "held": ",".join(sorted(held))}
+    if options.cut:
+        save_file(cut(load_file(options.cut), judge.base, options.rank), options.out, metadata=told)
+        return 0
+    train(judge, await of_companies(folder, held, options.read), of_businesses(), minutes=options.minutes, seed=options.seed)
     save_file({n: w.detach().contiguous() for n, w in judge.weights.items()}, options.out, metadata=told)
     return 0
 

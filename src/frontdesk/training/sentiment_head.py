@@ -29,7 +29,7 @@ from frontdesk.analytics import sentiment
 from frontdesk.analytics.sentiment import BUCKETS, LABELS, Sentiment, places_of, terms_of
 from frontdesk.errors import BadInput
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.models.protocols import Embedder, Vectors
 from frontdesk.settings import load
 
@@ -137,7 +137,7 @@ def main() -> int:
     arguments.add_argument("--goemotions", type=Path, required=True, help="folder with train.jsonl and dev.jsonl")
     arguments.add_argument("--out", type=Path, default=TARGET)
     given = arguments.parse_args()
-    embedder = MiniLM(registry.pull(EMBEDDER, load().cache))
+    embedder = SentenceEncoder(registry.pull(EMBEDDER, load().cache))
     try:
         head = asyncio.run(make(given.goemotions, embedder))
     finally:

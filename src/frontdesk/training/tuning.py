@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frontdesk.models import registry
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.training import curves, preparing
 from frontdesk.training.bases import base_folder, source_digest
 from frontdesk.training.data import Example, Voice
@@ -135,7 +135,7 @@ async def _judge(
         seed=parameters.seed,
         adapter=None if full else outcome.adapter,
     )
-    embedder = MiniLM(registry.pull("all-minilm-l6-v2", desk.settings.cache), threads=1)
+    embedder = SentenceEncoder(registry.pull("all-minilm-l6-v2", desk.settings.cache), threads=1)
     judge = Judge(learner, template, examples, voice, embedder, desk.say)
     gpus = torch.cuda.device_count()
     cost = {

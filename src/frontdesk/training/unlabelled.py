@@ -17,7 +17,7 @@ from scipy import sparse
 
 from frontdesk.desk.intent_head import IntentHead, vectors_for
 from frontdesk.errors import BadInput
-from frontdesk.models.embedder import MiniLM
+from frontdesk.models.embedder import SentenceEncoder
 from frontdesk.models.protocols import Vectors
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def learn_with(
     from frontdesk.training.encoders import learn
 
     texts = [*(text for text, _ in train), *others]
-    frozen = await vectors_for(MiniLM(base, threads=1), texts)
+    frozen = await vectors_for(SentenceEncoder(base, threads=1), texts)
     chances = guess(train, others, [frozen])
     names = label_names(train)
     sure = np.argsort(-chances.max(axis=1), kind="stable")[: round(SURE * len(others))]
@@ -66,7 +66,7 @@ async def learn_with(
     if encoder is None:
         return None
     encoder.save(target, **said)
-    tuned = await vectors_for(MiniLM(base, threads=1, name=target.stem, adapter=target), texts)
+    tuned = await vectors_for(SentenceEncoder(base, threads=1, name=target.stem, adapter=target), texts)
     chances = guess(train, others, [frozen, tuned])
     return [(text, names[int(row.argmax())]) for text, row in zip(others, chances, strict=True)]
 
