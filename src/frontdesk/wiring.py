@@ -166,6 +166,7 @@ async def running(settings: Settings, *, tenants: Sequence[Tenant] | None = None
         encoder, matcher = encoding.result()
         reader = Reader(embedder, encoder=encoder, matcher=matcher)
         briefings = Briefings(store=store, embedder=embedder, reader=reader, catalogs=catalogs)
+        stack.push_async_callback(briefings.close)
         http = await stack.enter_async_context(http_client())
         found = partial(_passages, library)
         translator = partial(_translator, settings, stack, {})

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from frontdesk.desk import shelf as shelves
+from frontdesk.desk.lexicon import Lexicon
 from frontdesk.desk.reading import Reader
 from frontdesk.desk.shelf import Shelf
 from frontdesk.domain.knowledge import DocumentId, Passage, PassageId, PassageKind
@@ -38,6 +39,24 @@ async def test_a_kept_shelf_is_read_again_without_the_encoder() -> None:
     second = Counting()
     again = await Shelf.of([*CARE, passage(4, "Bonsai are cut in March.")], Reader(second), kept)
     assert (len(again), second.texts) == (6, 1)
+
+
+async def test_a_complete_shelf_leaves_nothing_to_read_for_a_question() -> None:
+    """Of a kept one neither: units are judged under more texts than the one they are found by."""
+    encoder = Counting()
+    reader = Reader(encoder)
+    shelf = await Shelf.of(CARE, reader)
+    found, lexicon = encoder.texts, Lexicon(CARE)
+    await shelf.complete(reader)
+    assert encoder.texts > found
+    again = Counting()
+    later = Reader(again)
+    await (await Shelf.of(CARE, later, shelf.to_bytes(reader))).complete(later)
+    assert again.texts == 0
+    question = await later.question("Do cacti want sun?")
+    asked = again.texts
+    await later.read(question, CARE, lexicon)
+    assert again.texts == asked
 
 
 async def test_a_kept_shelf_of_another_encoder_is_not_used() -> None:

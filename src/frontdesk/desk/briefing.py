@@ -97,6 +97,7 @@ class Briefings:
         self._made: dict[TenantId, Briefing] = {}
         self._checked: dict[TenantId, float] = {}
         self._making: dict[TenantId, asyncio.Task[Briefing]] = {}
+        self._completing: set[asyncio.Task[None]] = set()
 
     async def of(self, tenant: Tenant) -> Briefing:
         """The tenant's briefing; the first time it is waited for. Raises StoreUnavailable and ModelUnavailable."""
@@ -152,8 +153,17 @@ class Briefings:
             readable=await asyncio.to_thread(_readable, tenant, passages),
         )
 
+    async def close(self) -> None:
+        """Stop what goes on behind the briefings."""
+        for task in (some := tuple(self._completing)):
+            task.cancel()
+        await asyncio.gather(*some, return_exceptions=True)
+
     async def _shelf(self, tenant: TenantId, passages: list[Passage]) -> Shelf:
-        """The tenant's units by the reader's vectors; those of texts that were there before are taken from what is kept."""
+        """The tenant's units by the reader's vectors; those of texts that were there before are taken from what is kept.
+
+        It is ready when units can be found on it; what they are judged by besides is read while the first questions are answered.
+        """
         desk = self._store.for_tenant(tenant).desk
         kept = None
         try:
@@ -162,13 +172,19 @@ class Briefings:
         except (BadInput, StoreUnavailable) as problem:
             _log.warning("the kept vectors of %s cannot be used and are made again: %s", tenant, problem)
             shelf = await Shelf.of(passages, self._reader)
-        written = await asyncio.to_thread(shelf.to_bytes, self._reader)
-        if written != kept:
-            try:
-                await desk.put_blob(SHELF, written)
-            except FrontdeskError as problem:
-                _log.warning("the reader's vectors of %s are not kept and will be made again at the next start: %s", tenant, problem)
+        completing = asyncio.create_task(self._complete(tenant, shelf, kept), name=f"shelf {tenant}")
+        self._completing.add(completing)
+        completing.add_done_callback(self._completing.discard)
         return shelf
+
+    async def _complete(self, tenant: TenantId, shelf: Shelf, kept: bytes | None) -> None:
+        try:
+            await shelf.complete(self._reader)
+            written = await asyncio.to_thread(shelf.to_bytes, self._reader)
+            if written != kept:
+                await self._store.for_tenant(tenant).desk.put_blob(SHELF, written)
+        except FrontdeskError as problem:
+            _log.warning("the reader's vectors of %s are not kept and will be made again at the next start: %s", tenant, problem)
 
     async def _router(self, tenant: TenantId, material: Material) -> IntentRecognizer:
         """The kept router when it was trained on the same, else a new one, which is kept then."""

@@ -2,6 +2,7 @@
 
 Search compares a question with whole passages, by their words and by an encoder that was not taught how customers talk. The shelf compares
 it with each sentence, answer and cell. Holds no more units than fit well into memory: a larger tenant has an empty shelf and search alone.
+A unit is found by one text, in its context, and judged under others too, bare, by its place, its row and column: those can be read later.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from frontdesk.desk.reading import Reader, face
+from frontdesk.desk.reading import Reader
+from frontdesk.desk.signs import faces
 from frontdesk.desk.units import units_of
 from frontdesk.domain.knowledge import Passage
 from frontdesk.errors import BadInput
@@ -22,7 +24,7 @@ from frontdesk.models.protocols import Vectors
 
 T = TypeVar("T")
 SHELVED = 12_000
-"""Units of a shelf at most: 18 MB, and a tenth of a millisecond for each thousand."""
+"""Units of a shelf at most: 37 MB, and a fifth of a millisecond for each thousand."""
 SEARCHED = 0.5
 """What a rank in the search counts against the same rank on the shelf."""
 _KEY = 16
@@ -34,12 +36,19 @@ STEEP = 20
 class Shelf:
     """The units of some passages, ready to be compared with a question. Empty when there are too many."""
 
-    def __init__(self, passages: Sequence[Passage], owners: NDArray[np.int64], texts: Sequence[str], vectors: Vectors) -> None:
-        """`owners` (units,): the index in `passages` that each unit belongs to; `vectors` (units, dimensions) of `texts`."""
+    def __init__(
+        self, passages: Sequence[Passage], owners: NDArray[np.int64], texts: Sequence[str], vectors: Vectors, others: Sequence[str] = ()
+    ) -> None:
+        """`owners` (units,): the index in `passages` that each unit belongs to; `vectors` (units, dimensions) of `texts`.
+
+        `others`: what the units are compared under besides.
+        """
         self._passages = passages
         self._owners = owners
         self._texts = texts
         self._vectors = vectors
+        self._others = others
+        self._of_others: Vectors | None = None
 
     @classmethod
     async def of(cls, passages: Sequence[Passage], reader: Reader, kept: bytes | None = None) -> Shelf:
@@ -48,17 +57,26 @@ class Shelf:
         Raises ModelUnavailable.
         """
         texts: list[str] = []
+        others: dict[str, None] = {}
         owners: list[int] = []
         for place, passage in enumerate(passages):
             for unit in units_of(passage):
-                texts.append(face(unit))
+                main, *more = faces(unit)
+                texts.append(main)
+                others |= dict.fromkeys(more)
                 owners.append(place)
             if len(texts) > SHELVED:
                 return cls((), np.zeros(0, np.int64), (), np.zeros((0, 0), np.float32))
         known = _read(kept, reader.name) if kept else {}
-        reader.know({text: known[key] for text in texts if (key := _key(text)) in known})
+        reader.know({text: known[key] for text in (*texts, *others) if (key := _key(text)) in known})
         vectors = await reader.vectors(texts) if texts else np.zeros((0, 0), np.float32)
-        return cls(passages, np.array(owners, np.int64), texts, vectors)
+        first = set(texts)
+        return cls(passages, np.array(owners, np.int64), texts, vectors, [t for t in others if t not in first])
+
+    async def complete(self, reader: Reader) -> None:
+        """Reads what the units are compared under besides, or the first questions would wait for it. Raises ModelUnavailable."""
+        if self._others and self._of_others is None:
+            self._of_others = await reader.vectors(self._others)
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -75,8 +93,11 @@ class Shelf:
     def to_bytes(self, reader: Reader) -> bytes:
         """What `of` takes as `kept`."""
         file = io.BytesIO()
-        keys = np.frombuffer(b"".join(_key(t) for t in self._texts), np.uint8).reshape(-1, _KEY)
-        for part in (np.array(reader.name), keys, self._vectors.astype(np.float16)):
+        texts, vectors = self._texts, self._vectors
+        if self._of_others is not None:
+            texts, vectors = [*texts, *self._others], np.concatenate([vectors, self._of_others])
+        keys = np.frombuffer(b"".join(_key(t) for t in texts), np.uint8).reshape(-1, _KEY)
+        for part in (np.array(reader.name), keys, vectors.astype(np.float16)):
             np.save(file, part, allow_pickle=False)
         return file.getvalue()
 

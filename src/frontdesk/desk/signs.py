@@ -202,7 +202,7 @@ def study(unit: Unit, lexicon: Lexicon) -> Study:
     words, row, column = (frozenset(meanings(text)) for text in (about, unit.row, unit.column))
     return Study(
         unit=unit,
-        faces=_faces(unit),
+        faces=faces(unit),
         words=words,
         weight=lexicon.weight(words),
         around=frozenset(meanings(f"{place_text(unit.passage)} {unit.passage.text}")),
@@ -342,10 +342,10 @@ def _share(part: float, whole: float) -> float:
 
 def face(unit: Unit) -> str:
     """The text under which a unit is mainly compared: what it says, in its context."""
-    return _faces(unit)[0]
+    return faces(unit)[0]
 
 
-def _faces(unit: Unit) -> tuple[str, str, str, str, str]:
+def faces(unit: Unit) -> tuple[str, str, str, str, str]:
     """The texts under which a unit is compared: in context, bare, its place, its row, its column."""
     place = " > ".join((unit.passage.title, *unit.passage.headings)) if unit.kind is not UnitKind.FAQ else unit.passage.title
     if unit.kind is UnitKind.CELL:

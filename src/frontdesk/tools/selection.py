@@ -169,23 +169,24 @@ class Selector:
 
 
 RANK: Mapping[str, float] = {
-    "nearest": 1.918, "middle": 1.918, "lead": 2.579, "words": 0.931, "word_lead": 1.158, "values": 1.481, "codes": 0.867, "personal":
-    0.663, "order_write": 0.426, "order_read": -0.426, "wonder_write": -0.151, "wonder_read": 0.151, "ask_write": -0.32, "own_verb": 0.575,
-    "other_verb": -0.038,
+    "nearest": 2.206, "middle": 2.252, "lead": 3.063, "words": 0.933, "word_lead": 1.082, "values": 1.124, "codes": 0.605,
+    "personal": 0.575, "order_write": 0.287, "order_read": -0.287, "wonder_write": -0.124, "wonder_read": 0.124, "ask_write": -0.16,
+    "own_verb": 0.468, "other_verb": -0.068,
 }  # fmt: skip
 """Which operation, given that it is one. Fitted by `python -m bench.tools_selection`."""
 ABOUT: Mapping[str, float] = {
-    "bias": -5.033, "nearest": 4.336, "middle": 3.605, "lead": 0.213, "words": 1.023, "word_lead": 0.404, "values": 1.763, "codes": 1.032,
-    "defines": -1.18, "live": 0.429, "mine": 0.289, "short": -1.982, "personal": 0.429, "order_write": -0.209, "order_read": -1.08,
-    "wonder_write": -0.916, "wonder_read": -0.332, "ask_write": 0.088, "own_verb": 0.24, "other_verb": -0.29, "gap": -0.095, "explained":
-    0.485, "open": 0.507, "rule": -0.933, "owned": 0.467, "acts": -1.037, "owned_unsaid": 0.038, "standing": 0.404,
+    "bias": -7.86, "nearest": 6.024, "middle": 6.833, "lead": 0.313, "words": 1.895, "word_lead": -0.548, "values": 2.247, "codes":
+    1.287, "defines": -0.16, "live": 0.236, "mine": -0.103, "short": -1.711, "personal": 0.587, "order_write": -1.025, "order_read":
+    -1.758, "wonder_write": -0.484, "wonder_read": 0.217, "ask_write": 0.019, "own_verb": 0.468, "other_verb": -0.424, "gap":
+    -0.002, "explained": 0.427, "open": 1.489, "rule": -0.043, "owned": 0.684, "acts": -1.49, "owned_unsaid": 0.098, "standing":
+    0.072,
 }  # fmt: skip
 """Whether a message is about its best operation at all. Fitted by the same."""
 
 
-RANK_READ: Mapping[str, float] = {"signs": 0.865, "read": 1.02}
+RANK_READ: Mapping[str, float] = {"signs": 1.65, "read": 0.737}
 """The same when message and operation are also read together: weights of the score by signs and of that by reading."""
-ABOUT_READ: Mapping[str, float] = {"bias": -0.459, "signs": 0.559, "read": 0.662, "lead": -0.088}
+ABOUT_READ: Mapping[str, float] = {"bias": 0.212, "signs": 0.832, "read": 0.531, "lead": -0.178}
 """The same for whether the message is about it at all; `lead`: over the best rival, by both."""
 
 
