@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from frontdesk.desk.elicitation import condition_of
 from frontdesk.tools.businesses import operations
 from frontdesk.tools.consent import Consent, consent
 from frontdesk.tools.numbers import find_numbers
@@ -117,3 +118,71 @@ async def test_who_asks_for_a_person() -> None:
 def test_the_other_side_of_a_flag_says_that_it_is_not_so(text: str, value: bool | None) -> None:
     found = extract(operation(argument("daytime", type="boolean")), text, today=TODAY)
     assert (found["daytime"].value if "daytime" in found else None) == value
+
+
+STAY = (argument("from_day", format="date"), argument("to_day", format="date"))
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("there on 3 June 2028 and gone on the 9th", "2028-06-09"),
+        ("from 28 June 2028 until the 2nd", "2028-07-02"),
+        ("arriving 3 June 2028, leaving 5 July 2028", "2028-07-05"),
+    ],
+)
+def test_a_bare_day_behind_a_whole_date_goes_on_from_it(text: str, end: str) -> None:
+    assert extract(operation(*STAY), text, today=TODAY)["to_day"].value == end
+
+
+def test_a_bare_day_goes_on_from_the_day_that_is_known() -> None:
+    known = {"from_day": "2028-06-28"}
+    assert extract(operation(*STAY), "out on the 2nd", known=known, today=TODAY, asked="to_day")["to_day"].value == "2028-07-02"
+    assert extract(operation(*STAY), "3 June 2028, then 5 June", today=TODAY)["from_day"].value == "2028-06-03"
+
+
+def test_a_day_alone_is_still_the_next_one() -> None:
+    assert extract(operation(argument("day", format="date")), "on the 20th", today=TODAY)["day"].value == "2027-03-20"
+
+
+DRAINED = argument("drainage", type="boolean", description="True if the house is drained by us, false if it has a cesspit.")
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "value"),
+    [
+        ("yeah, drained like every house here", "drainage", True),
+        ("nope, we were never joined up", "drainage", False),
+        ("there's a cesspit behind the barn", "", False),
+        ("no drains here", "", False),
+        ("no cesspit", "", None),
+        ("what is that", "drainage", None),
+    ],
+)
+def test_a_flag_is_told_by_a_plain_word_or_by_what_its_other_side_is(text: str, asked: str, value: bool | None) -> None:
+    found = extract(operation(DRAINED), text, today=TODAY, asked=asked)
+    assert (found["drainage"].value if "drainage" in found else None) is value
+
+
+def test_a_flag_is_asked_for_without_its_other_side() -> None:
+    assert condition_of(DRAINED) == "the house is drained by us"
+
+
+NIGHTS = argument("nights", type="integer", description="Number of nights.")
+GUESTS = argument("guests", type="integer", description="Number of guests.")
+
+
+def test_what_is_counted_by_its_own_noun_counts_no_nights() -> None:
+    kind = argument("kind", enum=["hut", "loft"])
+    found = extract(operation(kind, NIGHTS, GUESTS), "three cousins, one hut for all", today=TODAY, asked="kind")
+    assert {n: e.value for n, e in found.items()} == {"kind": "hut", "guests": 3}
+    assert extract(operation(NIGHTS, GUESTS), "a week", today=TODAY, asked="nights")["nights"].value == 7
+
+
+def test_second_thoughts_are_nobodys_name() -> None:
+    pet = argument("animal", description="The name of the animal.")
+    known = {"from_day": "2028-06-03", "to_day": "2028-06-09"}
+    found = extract(operation(pet, *STAY), "no, wait, we come back later. until the 11th", known=known, today=TODAY, asked="animal")
+    assert "animal" not in found
+    changed = corrections(operation(pet, *STAY), "no, wait, we come back later. until the 11th", known=known, today=TODAY)
+    assert {n: e.value for n, e in changed.items()} == {"to_day": "2028-06-11"}

@@ -68,6 +68,10 @@ ANGRY = 0.6
 """Anger from which a reply without a good answer would only add to it: then a human takes over."""
 UNREADY = 0.65
 """How sure a tool must be where it would have to ask first and documents have an answer."""
+ASKING = 0.5
+"""The same where they have none."""
+NEVER = math.inf
+"""A guest whose question the documents surely answer is not asked to sign in for records of their own."""
 OWN_READY = 0.33
 """How sure a look into the records of a customer who is signed in must be, where documents have an answer too."""
 OWN_EASE = 0.6
@@ -232,7 +236,7 @@ class Desk:
             proposal = await self._dynamic.propose(briefing, caller, conversation, part, intent, message)
             read: list[Answer] = []
             repeated = proposal is not None and proposal.operation.name in told
-            if proposal is None or proposal.score < CERTAIN or repeated:
+            if proposal is None or proposal.score < CERTAIN or repeated or proposal.for_members:
                 said = " ".join(s.text for a in answers if a.draft for s in a.draft.sentences)
                 async for event in self._look_up(briefing, lookup, part, intent, read, alone=len(parts) == 1, said=said):
                     yield event
@@ -486,9 +490,11 @@ def _bar(read: Sequence[Answer], proposal: Proposal, *, answered: bool) -> float
         return STRANGER
     nearest = read[0].nearest
     own = proposal.operation.needs_customer
+    if proposal.for_members and nearest is not None and nearest.probability >= OVERRULES:
+        return NEVER
     at_hand = own and not (proposal.unready or proposal.operation.writes or answered)
     if read[0].draft is None or nearest is None:
-        return POSSIBLE if at_hand else LIVELY if proposal.unready or proposal.operation.writes else AT_HAND
+        return POSSIBLE if at_hand else ASKING if proposal.unready else LIVELY if proposal.operation.writes else AT_HAND
     odds = nearest.probability / max(1e-6, 1 - nearest.probability)
     # Asking for a detail costs less than asking a guest to sign in for what may be a question about the rules.
     least = STRANGER if proposal.unready and own else UNREADY if proposal.unready else OWN_READY if at_hand else LIVELY

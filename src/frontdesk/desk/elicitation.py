@@ -24,7 +24,7 @@ from frontdesk.tools.offers import pick
 from frontdesk.tools.operation import Argument, Operation, Place, words_of
 from frontdesk.tools.rendering import Fact, Rendering, facts, is_wrapper
 from frontdesk.tools.slots import kind_of, vocabulary
-from frontdesk.tools.understanding import SURE, Offer, corrections, extract, understand
+from frontdesk.tools.understanding import SURE, Offer, corrections, extract, otherwise_of, understand
 
 Record = Mapping[str, Any]
 MOST_CHOICES = 8
@@ -397,7 +397,9 @@ def hint_of(argument: Argument) -> str:
 
 def condition_of(argument: Argument) -> str:
     """What is the case when a flag is true, where its description says so: "True if the goods are fragile." -> "the goods are fragile"."""
-    first = re.split(r"[.;]\s|\.$", argument.description.strip())[0]
+    other = otherwise_of(argument)
+    described = argument.description[: other.start()] if other is not None else argument.description
+    first = re.split(r"[.;]\s|\.$", described.strip())[0]
     told = re.match(r"(?i:(?:set (?:to )?)?true (?:if|when|where)|if true,?|whether)\s+(?!or not\b|to\b)(.+)$", first)
     return told[1] if told and len(told[1].split()) <= LONGEST_CONDITION else ""
 

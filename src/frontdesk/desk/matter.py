@@ -61,6 +61,11 @@ class Proposal:
     events: tuple[Event, ...] = ()
     """What there is to tell of how it was proposed."""
 
+    @property
+    def for_members(self) -> bool:
+        """Whether a guest would have to sign in to be told anything: their own records, and no act."""
+        return self.unready and self.operation.needs_customer and not self.operation.writes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:

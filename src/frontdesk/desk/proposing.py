@@ -56,7 +56,9 @@ CLEARLY = 0.2
 """How much less likely a clause must be about live data than the text around it to be another source's matter."""
 CLOSE_RIVAL = 1.5
 """Operations this close in rank are told apart by how likely each is the matter at all."""
-READIER, READIER_UNSAID = 0.25, 0.1
+BEHIND = 0.1
+"""What an operation is behind for each unit of rank (log-odds) that another is before it: how likely each is the matter at all says less."""
+READIER, READIER_UNSAID = 0.3, 0.2
 """So much likelier a public look-up must be that has to ask for details, before the customer's own records are left alone: where the message
 speaks of its author, and where it does not."""
 SHARED = 2
@@ -181,7 +183,7 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         ranked = [_as_given(turn, _as_named(c, said), said) for c in ranked]
         close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
         doing = [c for c in ranked[:MOST_DOING] if orders and c.operation.writes and c.features.get("own_verb") and c.score >= POSSIBLE]
-        found = max(doing[:1] or close, key=lambda c: c.score - _wait(c, said) + READY * _is_ready(c), default=None)
+        found = max(doing[:1] or close, key=lambda c: _among_rivals(c) - _wait(c, said) + READY * _is_ready(c), default=None)
         found = list_first(readier(found, ranked, signed_in=turn.customer is not None), ranked) if found is not None else None
         likely[said] = found.score if found is not None else 0.0
         if said in behind:
@@ -233,6 +235,11 @@ def _wait(choice: Choice, said: str) -> float:
     verb = stem(re.split(r"\W+", choice.operation.summary.lower())[0])
     named = any(stem(w) == verb for w in re.findall(r"[a-z]+", said.lower()))
     return OPEN if choice.features.get("open") and not choice.operation.writes and not named else 0.0
+
+
+def _among_rivals(choice: Choice) -> float:
+    """How likely an operation is the matter, where others are likely too."""
+    return choice.score + BEHIND * min(0.0, choice.margin)
 
 
 def _is_ready(choice: Choice) -> bool:
@@ -304,12 +311,14 @@ def readier(found: Choice, ranked: Sequence[Choice], *, signed_in: bool) -> Choi
     if not signed_in and found.operation.needs_customer and not found.operation.writes:
         behind = READIER_UNSAID if found.features.get("personal") else READIER
         public = [c for c in ranked if not (c.operation.needs_customer or c.operation.writes)]
-        return max((c for c in public if c.score >= max(LIVELY, found.score - behind)), key=lambda c: c.score, default=found)
+        near = [c for c in public if _among_rivals(c) >= max(LIVELY, _among_rivals(found) - behind)]
+        return max(near, key=_among_rivals, default=found)
     if not signed_in or found.operation.writes or found.operation.needs_customer or not found.features.get("open"):
         return found
     own = [c for c in ranked if c.operation.needs_customer and not c.operation.writes and not c.features.get("open")]
-    near = [c for c in own if c.score >= max(LIVELY, found.score - (READIER if c.features.get("personal") else READIER_UNSAID))]
-    return max(near, key=lambda c: c.score, default=found)
+    least = {True: _among_rivals(found) - READIER, False: _among_rivals(found) - READIER_UNSAID}
+    near = [c for c in own if _among_rivals(c) >= max(LIVELY, least[bool(c.features.get("personal"))])]
+    return max(near, key=_among_rivals, default=found)
 
 
 def list_first(found: Choice, ranked: Sequence[Choice]) -> Choice:

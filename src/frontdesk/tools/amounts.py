@@ -47,9 +47,18 @@ def take_numbers(reader: Reader) -> None:
         return
     usable = [n for n in find_numbers(reader.text) if is_free(reader, n.span) and not (n.ordinal and reader.asked == "")]
     usable = [n for n in usable if not n.weak or reader.asked in {a.name for a in wanted} or n.unit]
+    usable = [n for n in usable if not (n.value == 1 and _before_a_choice(reader, n.span))]
     candidates = [Candidate(value=n.value, span=n.span, confidence=0.9 if not n.weak else 0.65, number=n) for n in usable]
     if candidates and wanted:
         _assign_numbers(reader, wanted, candidates)
+
+
+def _before_a_choice(reader: Reader, span: Span) -> bool:
+    """Whether a choice is what is counted: "one hut for all" says which kind is meant, not for how many."""
+    behind = re.match(r"\s+", reader.text[span[1] :])
+    start = span[1] + behind.end() if behind else -1
+    chosen = {a.name for a in reader.operation.askable if a.enum}
+    return any(name in chosen and found.span[0] == start for name, found in reader.found.items())
 
 
 def _assign_numbers(reader: Reader, wanted: list[Argument], candidates: list[Candidate]) -> None:
@@ -103,10 +112,24 @@ def _suits(reader: Reader, argument: Argument, number: Number) -> float | None:
     integer = argument.type == "integer"
     if integer and number.value != number.value.to_integral_value():
         return None if argument.name != reader.asked else 0.0
+    if foreign and units:
+        return APART  # "two dogs" are no nights
+    if foreign and reader.asked and integer and not money and _alone_counts(reader, argument):
+        return 0.2
     size = abs(number.value)
     if money and len([a for a in reader.operation.askable if kind_of(a) == "number"]) > 1:
         return 0.15 if size >= 100 else -0.2 if foreign else 0.0
     return -0.1 if foreign else 0.1
+
+
+APART = -0.4
+"""What a number loses that counts something else than its argument is counted in."""
+
+
+def _alone_counts(reader: Reader, argument: Argument) -> bool:
+    """Whether no other number that is still wanted counts things that have no measure: "two cats", when nights and animals are asked for."""
+    others = [a for a in open_arguments(reader) if kind_of(a) == "number" and a.name != argument.name]
+    return bool(others) and all(_argument_units(a) or _is_money(a) for a in others)
 
 
 _RATE = re.compile(r"\s*(?:a|an|per|each|every|/)\s*(?:hour|day|week|fortnight|month|year|annum|head|person|night|piece|unit)\b")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
 from functools import lru_cache
 
@@ -93,7 +93,8 @@ def _days_in(text: str, today: date, past: bool, day_first: bool) -> tuple[Day, 
             if any(match.start() < _at(back, d.span, clean)[1] and _at(back, d.span, clean)[0] < match.end() for d in found):
                 continue
             found += _read_match(match, read, _Reading(today=today, past=past, day_first=day_first), back)
-    return tuple(_together(text.lower(), sorted(found, key=lambda d: d.span), today))
+    days = _together(text.lower(), sorted(found, key=lambda d: d.span), today)
+    return tuple(days if past else _going_on(text.lower(), days))
 
 
 def _together(text: str, days: list[Day], today: date) -> list[Day]:
@@ -115,6 +116,25 @@ def _together(text: str, days: list[Day], today: date) -> list[Day]:
         span = (min(before.span[0], day.span[0]), max(before.span[1], day.span[1]))
         kept[-1] = Day(value=value, span=span, confidence=max(before.confidence, day.confidence))
     return kept
+
+
+def _going_on(text: str, days: list[Day]) -> list[Day]:
+    """A bare day behind a whole date is the next such day after it: "in on 23 October 2027 and out on the 27th" ends in October 2027."""
+    found: list[Day] = []
+    before: date | None = None
+    for day in days:
+        bare = day.value is not None and _BARE_DAY.fullmatch(text[slice(*day.span)]) is not None
+        if bare and before is not None and day.value is not None:
+            coming = (_nth(before, step, day.value.day) for step in range(3))
+            day = replace(day, value=next((d for d in coming if d is not None and d > before), day.value))
+        elif not bare:
+            before = day.value if _WHOLE.search(text[slice(*day.span)]) else None
+        found.append(day)
+    return found
+
+
+_WHOLE = re.compile(rf"\d.*\b{MONTH}|\b{MONTH.replace('<month>', '<other>')}.*\d|\d[-/.]\d", re.DOTALL)
+"""A date with its month."""
 
 
 def _nth(today: date, step: int, day: int) -> date | None:
@@ -384,7 +404,7 @@ def _holiday(match: re.Match[str], how: _Reading) -> list[tuple[date, float]]:
 _Reader = Callable[[re.Match[str], _Reading], list[tuple[date, float]]]
 _READERS: list[tuple[re.Pattern[str], _Reader]] = [
     (re.compile(r"\b(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})\b"), _iso),
-    (re.compile(rf"\b{_DAY}\s*(?:-|–|to|until|till|through|and)\s*(?:the\s+)?{_DAY2}\s+(?:of\s+)?{MONTH}{_YEAR}"), _spelled_range),
+    (re.compile(rf"\b{_DAY}\s*(?:-|–|to|until|till?|through|and)\s*(?:the\s+)?{_DAY2}\s+(?:of\s+)?{MONTH}{_YEAR}"), _spelled_range),
     (re.compile(rf"\b(?:the\s+)?{_DAY}\s*(?:of\s+)?{MONTH}{_YEAR}"), _spelled),
     (re.compile(rf"\b{MONTH}\s+(?:the\s+)?{_DAY}\b(?![:/])(?!\s*(?:am|pm)\b){_YEAR}"), _spelled),
     (re.compile(r"(?<![\d/.])(?<!\d\s)(?P<a>\d{1,2})[/](?P<b>\d{1,2})(?:/(?P<year>\d{4})|/(?P<year2>\d{2}))?(?![\d/])"), _numeric),

@@ -70,11 +70,24 @@ def find_numbers(text: str) -> list[Number]:
 
 @lru_cache(maxsize=128)
 def _numbers_in(text: str) -> tuple[Number, ...]:
-    found = list(_in_digits(text))
+    found = [*_in_digits(text), *_single_periods(text)]
     for number in _in_words(text):
         if not any(number.span[0] < other.span[1] and other.span[0] < number.span[1] for other in found):
             found.append(number)
     return tuple(sorted((replace(n, value=_shortest(n.value)) for n in found), key=lambda n: n.span))
+
+
+def _single_periods(text: str) -> Iterator[Number]:
+    """A length of time: "for a week", and "a fortnight, please" as an answer; "30 a week" and "once a month" are none."""
+    for match in _SINGLE_PERIOD.finditer(text):
+        yield Number(value=Decimal(1), span=match.span("one"), unit=match["unit"].lower())
+
+
+_SINGLE_PERIOD = re.compile(
+    r"(?:^\W*|\b(?:for|just|only|about|maybe|say|make it|over)\s+)(?P<one>an?)\s+(?:whole |full )?(?P<unit>night|day|week|fortnight|month|year)\b"
+    r"(?!\s+(?:ago|earlier|later|before|after|from|on|in|off)\b)",
+    re.IGNORECASE,
+)
 
 
 def _shortest(value: Decimal) -> Decimal:

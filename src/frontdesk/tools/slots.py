@@ -164,10 +164,17 @@ _BEFORE_START = re.compile(
     r"\s*(?:the\s+)?[€£$]?$"
 )
 _BEFORE_END = re.compile(
-    r"(?:\b(?:check(?:ing)?[ -]?out(?: on)?|to|into|until|till|towards?|through|arriving (?:in|at)|up to|at most|under|below|less than|max(?:imum)?|cheaper than|"
+    r"(?:\b(?:check(?:ing)?[ -]?out(?: on)?|to|into|until|till?|towards?|through|arriving (?:in|at)|up to|at most|under|below|less than|max(?:imum)?|cheaper than|"
     r"no more than|before)|->|→)\s*(?:the\s+)?[€£$]?$"
 )
-_THEN = re.compile(r"\s*(?:-|–|—|->|→|to|and|till|until|>|/)\s*(?:the\s+)?[€£$]?")
+_ARRIVING = re.compile(
+    r"\b(?:arriv(?:e|es|ing)|coming|(?:drop(?:ping)?|check(?:ing)?|book(?:ing)?|moving) (?:\w+ )?(?:in|off)|in|there)(?: on)?\s*(?:the\s+)?$"
+)
+_LEAVING = re.compile(
+    r"\b(?:leav(?:e|es|ing)|depart(?:ing|s)?|going|gone|back|home|out|pick(?:ing)? (?:\w+ )?up|collect(?:ing)?)(?: again)?(?: on)?\s*(?:the\s+)?$"
+)
+"""A stay begins with the arrival and ends with the departure, while a journey begins with the latter."""
+_THEN = re.compile(r"\s*(?:-|–|—|->|→|to|and|till?|until|>|/)\s*(?:the\s+)?[€£$]?")
 
 
 def side_of(text: str, span: Span) -> str:
@@ -178,6 +185,10 @@ def side_of(text: str, span: Span) -> str:
 def _side(text: str, span: Span, others: Sequence[Span]) -> str:
     """Which side of a pair the words around a value put it on: "from X" start, "to X" end, "X to Y" and "X - Y" by order."""
     before = text[: span[0]].lower()
+    if _LEAVING.search(before) and any(o[1] <= span[0] and _ARRIVING.search(text[: o[0]].lower()) for o in others):
+        return "end"
+    if _ARRIVING.search(before) and any(o[0] >= span[1] and _LEAVING.search(text[: o[0]].lower()) for o in others):
+        return "start"
     if _BEFORE_START.search(before):
         return "start"
     if _BEFORE_END.search(before):

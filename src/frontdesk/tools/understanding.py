@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from typing import Any
 
@@ -69,12 +69,16 @@ def extract(
     `known` values are kept unless the text corrects them. `asked`: the argument the desk has just asked for, then bare answers count
     ("12", "the second one"); `choices`: what it offered for it. `today` is the tenant's day.
     """
+    today = _after_known(operation, text, known or {}, today)
     reader = Reader(operation=operation, text=text, known=known or {}, today=today, asked=asked, day_first=day_first)
     reader.taken += [m.span() for code in _codes_in(reader.known) for m in re.finditer(re.escape(code), text, re.IGNORECASE)]
     _take_offered(reader, choices)
     argument = operation.argument(asked)
     take_addresses(reader)
-    if argument is not None and kind_of(argument) == "words" and not reader.found:
+    free = argument is not None and kind_of(argument) == "words" and not reader.found
+    if free and known and corrections(operation, text, known=known, today=today):
+        reader = replace(reader, asked="")  # second thoughts about something else are no answer
+    elif free:
         _take_words(reader)  # an answer in free words may hold numbers and days that are nobody else's
     for take in (take_codes, take_contacts, _take_days, take_choices, take_people, take_numbers, _take_flags, _take_words):
         take(reader)
@@ -112,11 +116,20 @@ _BARE_DAY = re.compile(r"\bthe \d{1,2}(?:st|nd|rd|th)\b(?! of\b)(?! (?:" + "|".j
 
 
 def about_then(text: str, known: Mapping[str, Any], today: date) -> date:
-    """The day from which "no, the 6th" counts: that of the month which the corrected date is in."""
-    then = [v for v in known.values() if isinstance(v, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", v)]
-    if len(then) != 1 or not _BARE_DAY.search(text):
+    """The day from which "no, the 6th" counts: that of the month which the corrected date is in, the first of several."""
+    then = sorted(v for v in known.values() if isinstance(v, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", v))
+    if not then or not _BARE_DAY.search(text):
         return today
     return max(today, date.fromisoformat(then[0]).replace(day=1))
+
+
+def _after_known(operation: Operation, text: str, known: Mapping[str, Any], today: date) -> date:
+    """The day from which "out on the 12th" counts, where the day of arrival is known: a pair of days goes forward."""
+    days = [a.name for a in operation.askable if kind_of(a) == "day"]
+    held = [v for n, v in known.items() if n in days and isinstance(v, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", v)]
+    if len(days) < 2 or len(held) != 1 or not _BARE_DAY.search(text):
+        return today
+    return max(today, date.fromisoformat(held[0]))
 
 
 def _denied(text: str, known: Mapping[str, Any]) -> list[str]:
@@ -268,21 +281,51 @@ def _take_flags(reader: Reader) -> None:
             continue
         if argument.name == reader.asked:
             answer = consent(reader.text)
-            if answer is not Consent.UNCLEAR:
-                reader.found[argument.name] = Extracted(value=answer is Consent.YES, span=(0, len(reader.text)), confidence=0.9)
+            plain = _PLAINLY.match(reader.text)  # nothing is done by it: what follows may explain it
+            if answer is not Consent.UNCLEAR or plain is not None:
+                agreed = answer is Consent.YES if answer is not Consent.UNCLEAR or plain is None else plain["yes"] is not None
+                reader.found[argument.name] = Extracted(value=agreed, span=(0, len(reader.text)), confidence=0.9)
                 continue
         words = {stem(w) for w in words_of(argument.name).split()} - {stem(w) for w in ("is", "has", "with", "include", "want", "needs")}
-        side = _side_said(reader.text, words_of(argument.name).split())
+        side = _side_said(reader.text, words_of(argument.name).split()) or _otherwise_said(reader.text, argument)
         if side is not None:
             reader.found[argument.name] = Extracted(value=side[0], span=side[1], confidence=0.75)
             continue
         for match in re.finditer(r"[^\W_]+", reader.text):
-            if stem(match[0].lower()) in words and match[0].lower() not in STOP:
+            said = stem(match[0].lower())
+            if (said in words or _begins_one(said, words)) and match[0].lower() not in STOP:
                 negated = re.search(
                     r"\b(?:no|not|without|don't (?:want|need)(?: any)?|skip(?: the)?)\s*(?:\w+\s+)?$", reader.text[: match.start()].lower()
                 )
                 reader.found[argument.name] = Extracted(value=negated is None, span=match.span(), confidence=0.7)
                 break
+
+
+_PLAINLY = re.compile(r"\W*(?:(?P<yes>yes|yeah|yep|yup|aye|correct|right)|no|nope|nah)\b(?!\W+(?:but|wait|hang|idea)\b)", re.IGNORECASE)
+_SHORTEST_BEGINNING = 5
+
+
+def _begins_one(said: str, words: Collection[str]) -> bool:
+    """Whether a word is the beginning of one of those: who has no "sewer" has no sewerage."""
+    return len(said) >= _SHORTEST_BEGINNING and any(w.startswith(said) for w in words)
+
+
+def _otherwise_said(text: str, argument: Argument) -> tuple[bool, Span] | None:
+    """What is the case when a flag is false, where its description says that and the text does: "false if it has a septic tank"."""
+    told = otherwise_of(argument)
+    if told is None:
+        return None
+    named = {stem(w) for w in re.findall(r"[a-z]{4,}", argument.description[: told.start()].lower())}
+    telling = {stem(w) for w in re.findall(r"[a-z]{4,}", told["otherwise"].lower()) if w not in _FRAME} - named
+    found = [m for m in re.finditer(r"[^\W\d_]+", text) if stem(m[0].lower()) in telling]
+    if not found or re.search(rf"{_NOT}(?:\w+\s+)?$", text[: found[0].start()].lower()):
+        return None
+    return False, (found[0].start(), found[-1].end())
+
+
+def otherwise_of(argument: Argument) -> re.Match[str] | None:
+    """The part of a flag's description that says when it is false."""
+    return re.search(r"[,;(]?\s*\b(?:or |and )?(?:false|no)\s+(?:if|when|where|for)\s+(?P<otherwise>[^.;)]+)", argument.description)
 
 
 _SIDES: tuple[tuple[str, str], ...] = (
