@@ -70,8 +70,6 @@ UNREADY = 0.65
 """How sure a tool must be where it would have to ask first and documents have an answer."""
 ASKING = 0.5
 """The same where they have none."""
-NEVER = math.inf
-"""A guest whose question the documents surely answer is not asked to sign in for records of their own."""
 OWN_READY = 0.33
 """How sure a look into the records of a customer who is signed in must be, where documents have an answer too."""
 OWN_EASE = 0.6
@@ -236,7 +234,7 @@ class Desk:
             proposal = await self._dynamic.propose(briefing, caller, conversation, part, intent, message)
             read: list[Answer] = []
             repeated = proposal is not None and proposal.operation.name in told
-            if proposal is None or proposal.score < CERTAIN or repeated or proposal.for_members:
+            if proposal is None or proposal.score < CERTAIN or repeated:
                 said = " ".join(s.text for a in answers if a.draft for s in a.draft.sentences)
                 async for event in self._look_up(briefing, lookup, part, intent, read, alone=len(parts) == 1, said=said):
                     yield event
@@ -491,7 +489,7 @@ def _bar(read: Sequence[Answer], proposal: Proposal, *, answered: bool) -> float
     nearest = read[0].nearest
     own = proposal.operation.needs_customer
     if proposal.for_members and nearest is not None and nearest.probability >= OVERRULES:
-        return NEVER
+        return CERTAIN
     at_hand = own and not (proposal.unready or proposal.operation.writes or answered)
     if read[0].draft is None or nearest is None:
         return POSSIBLE if at_hand else ASKING if proposal.unready else LIVELY if proposal.operation.writes else AT_HAND

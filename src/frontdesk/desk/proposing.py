@@ -58,7 +58,7 @@ CLOSE_RIVAL = 1.5
 """Operations this close in rank are told apart by how likely each is the matter at all."""
 BEHIND = 0.1
 """What an operation is behind for each unit of rank (log-odds) that another is before it: how likely each is the matter at all says less."""
-READIER, READIER_UNSAID = 0.3, 0.2
+READIER, READIER_UNSAID = 0.3, 0.15
 """So much likelier a public look-up must be that has to ask for details, before the customer's own records are left alone: where the message
 speaks of its author, and where it does not."""
 SHARED = 2
