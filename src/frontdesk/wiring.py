@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -292,11 +293,13 @@ async def _reading_models(settings: Settings) -> tuple[Embedder | None, Matcher 
         return None, None
     path = await asyncio.to_thread(_pull, PAIRS_BASE, settings)
     threads = settings.compute_threads
+    # A customer waits for a question's vector, and at a first start for thousands of them: short bursts on one core more.
+    together = min(threads + 1, os.cpu_count() or 1)
     with as_file(files("frontdesk.desk") / ENCODER) as adapter, as_file(files("frontdesk.desk") / PAIRS) as pairs:
         return await asyncio.gather(
             asyncio.to_thread(
                 lambda: taught(
-                    adapter, settings.cache, threads=threads, name=_named(adapter), pull=lambda name, _cache: _pull(name, settings)
+                    adapter, settings.cache, threads=together, name=_named(adapter), pull=lambda name, _cache: _pull(name, settings)
                 )
             ),
             asyncio.to_thread(lambda: CrossEncoder(path, pairs, threads=threads)),
