@@ -135,6 +135,21 @@ class Briefings:
             operations=[f"{o.summary}. {o.description}" for o in catalog.operations],
             passage_vectors=np.stack([v for _, v in of_documents]).astype(np.float32) if of_documents else None,
         )
+        shelving = asyncio.create_task(self._shelf(tenant.id, passages), name=f"shelf of {tenant.id}")  # takes longest, at a first start
+        try:
+            return await self._put_together(tenant, version, catalog, passages, material, shelving)
+        finally:
+            shelving.cancel()  # nothing is left of it, unless what stands beside it failed
+
+    async def _put_together(
+        self,
+        tenant: Tenant,
+        version: int,
+        catalog: Catalog,
+        passages: list[Passage],
+        material: Material,
+        shelving: asyncio.Task[Shelf],
+    ) -> Briefing:
         lexicon = await asyncio.to_thread(Lexicon, passages)
         texts = [f"{p.title} {' '.join(p.headings)} {p.text}" for p in passages]
         spelling = await asyncio.to_thread(Spelling, texts, self._reader.knows)
@@ -143,7 +158,7 @@ class Briefings:
             tenant=tenant,
             version=version,
             lexicon=lexicon,
-            shelf=await self._shelf(tenant.id, passages),
+            shelf=await shelving,
             spelling=spelling,
             recognizer=recognizer,
             phrases=Phrases(tenant),

