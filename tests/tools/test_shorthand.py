@@ -186,3 +186,10 @@ def test_second_thoughts_are_nobodys_name() -> None:
     assert "animal" not in found
     changed = corrections(operation(pet, *STAY), "no, wait, we come back later. until the 11th", known=known, today=TODAY)
     assert {n: e.value for n, e in changed.items()} == {"to_day": "2028-06-11"}
+
+
+async def test_a_question_of_when_is_answered_by_a_day_although_it_names_another_field() -> None:
+    schema = {"type": "object", "properties": {"lane": {"type": "string"}, "reopens_on": {"type": "string", "format": "date"}}}
+    found = facts({"lane": "Mill Lane", "reopens_on": "2028-06-09"}, schema)
+    scores = await weigh(found, "when do I get my lane back?")
+    assert scores[1] > scores[0] - 0.25 and scores[1] > 0.5

@@ -294,7 +294,7 @@ def _by_kind(fact: Fact, question: str) -> float:
     if re.search(r"\bwho(?:'?s|m)?\b", asked) and _is_person(fact):
         return 0.9
     if re.search(r"\b(when|(?:what|which) (day|date|time)|how soon|until when|by when)\b", asked):
-        return 0.35 if kind in ("date", "time", "moment") else -0.2
+        return WHEN if kind in ("date", "time", "moment") else -0.3  # "when do I get my street back?" asks for no street
     if re.search(
         r"\bhow (much|expensive)\b|\b(price|cost|fare|fee)s?\b|\b(?:have|need|got) to pay\b|\bto be paid\b|\b(?:charged|billed)\b", asked
     ):
@@ -310,6 +310,8 @@ def _by_kind(fact: Fact, question: str) -> float:
     return 0.0
 
 
+WHEN = 0.55
+"""What a day or a time gains when a question asks when."""
 _PEOPLE = words(
     "agent adviser advisor clinician coach contact dentist doctor driver engineer guide host instructor leader manager nurse person surveyor "
     "teacher technician therapist trainer tutor with"
