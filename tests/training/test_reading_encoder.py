@@ -11,13 +11,13 @@ from frontdesk.desk.train_reading import FOLDER, held_of
 from frontdesk.models import registry
 from frontdesk.models.embedder import SentenceEncoder, taught
 from frontdesk.settings import load
+from frontdesk.training.choices import Choice, keep, kept
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from safetensors.torch import save_file as save_tensors  # noqa: E402 - after the check for torch
 
 from frontdesk.training import reading_encoder  # noqa: E402 - the same
-from frontdesk.training.choices import Choice, keep, kept  # noqa: E402 - the same
 from frontdesk.training.reading_encoder import BASE, HELD, Asked, Encoder, _chosen, average  # noqa: E402 - the same
 
 

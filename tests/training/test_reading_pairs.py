@@ -9,13 +9,13 @@ import pytest
 
 from frontdesk.models.cross_encoder import CrossEncoder
 from frontdesk.models.protocols import Matching
+from frontdesk.training.choices import Choice
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from safetensors.torch import save_file  # noqa: E402 - after the check for torch
 
 from frontdesk.training import reading_pairs  # noqa: E402 - the same
-from frontdesk.training.choices import Choice  # noqa: E402 - the same
 from frontdesk.training.reading_pairs import Judge, cut  # noqa: E402 - the same
 
 PAIRS = [

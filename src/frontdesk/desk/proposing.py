@@ -316,8 +316,8 @@ def readier(found: Choice, ranked: Sequence[Choice], *, signed_in: bool) -> Choi
     if not signed_in or found.operation.writes or found.operation.needs_customer or not found.features.get("open"):
         return found
     own = [c for c in ranked if c.operation.needs_customer and not c.operation.writes and not c.features.get("open")]
-    least = {True: _among_rivals(found) - READIER, False: _among_rivals(found) - READIER_UNSAID}
-    near = [c for c in own if _among_rivals(c) >= max(LIVELY, least[bool(c.features.get("personal"))])]
+    ahead = _among_rivals(found)
+    near = [c for c in own if _among_rivals(c) >= max(LIVELY, ahead - (READIER if c.features.get("personal") else READIER_UNSAID))]
     return max(near, key=_among_rivals, default=found)
 
 

@@ -117,19 +117,24 @@ _BARE_DAY = re.compile(r"\bthe \d{1,2}(?:st|nd|rd|th)\b(?! of\b)(?! (?:" + "|".j
 
 def about_then(text: str, known: Mapping[str, Any], today: date) -> date:
     """The day from which "no, the 6th" counts: that of the month which the corrected date is in, the first of several."""
-    then = sorted(v for v in known.values() if isinstance(v, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", v))
+    then = sorted(_days_held(known.values()))
     if not then or not _BARE_DAY.search(text):
         return today
-    return max(today, date.fromisoformat(then[0]).replace(day=1))
+    return max(today, then[0].replace(day=1))
 
 
 def _after_known(operation: Operation, text: str, known: Mapping[str, Any], today: date) -> date:
     """The day from which "out on the 12th" counts, where the day of arrival is known: a pair of days goes forward."""
     days = [a.name for a in operation.askable if kind_of(a) == "day"]
-    held = [v for n, v in known.items() if n in days and isinstance(v, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", v)]
+    held = _days_held(v for n, v in known.items() if n in days)
     if len(days) < 2 or len(held) != 1 or not _BARE_DAY.search(text):
         return today
-    return max(today, date.fromisoformat(held[0]))
+    return max(today, held[0])
+
+
+def _days_held(values: Iterable[Any]) -> list[date]:
+    """The days among values that are known."""
+    return [date.fromisoformat(v) for v in values if isinstance(v, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", v)]
 
 
 def _denied(text: str, known: Mapping[str, Any]) -> list[str]:
