@@ -7,13 +7,13 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -43,6 +43,7 @@ from frontdesk.tools.catalog import Catalog, load_catalog
 from frontdesk.training.deploying import Keeper, RemoteAdapters
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 CONTEXT_TOKENS = 2048
 """Context of the embedded model for each conversation in flight."""
@@ -85,21 +86,40 @@ class Office:
         A tenant that fails does not stop the others; those that are ready are not touched again.
         """
         self.passing = False
-        for tenant in [t for t in self.tenants.values() if t.id not in self.reports or t.id in self.problems]:
-            try:
-                report = await self.library.sync(tenant, progress=progress)
-                await self.briefings.of(tenant)
-                self.reports[tenant.id] = report
-                self.problems.pop(tenant.id, None)
-            except FrontdeskError as problem:
-                self.problems[tenant.id] = str(problem)
-                self.passing |= isinstance(problem, (Unavailable, Conflict))
-                log.error("%s: %s", tenant.id, problem)  # noqa: TRY400 - the sentence says it all
-            except Exception:
-                # One tenant's material must not keep the others from their customers.
-                self.problems[tenant.id] = "a fault while its material was read: see the log"
-                log.exception("%s could not be made ready", tenant.id)
+        making: tuple[Tenant, asyncio.Task[None]] | None = None
+        try:
+            for tenant in [t for t in self.tenants.values() if t.id not in self.reports or t.id in self.problems]:
+                report = await self._tried(tenant, self.library.sync(tenant, progress=progress))
+                if making is not None:
+                    await making[1]
+                    making = None
+                if report is not None:  # it is made ready to answer while the next one's folder is read
+                    making = tenant, asyncio.create_task(self._made_ready(tenant, report), name=f"preparing {tenant.id}")
+            if making is not None:
+                await making[1]
+        finally:
+            if making is not None:
+                making[1].cancel()  # nothing is left of it, unless something else failed
         return bool(self.problems)
+
+    async def _made_ready(self, tenant: Tenant, report: SyncReport) -> None:
+        if await self._tried(tenant, self.briefings.of(tenant)) is not None:
+            self.reports[tenant.id] = report
+            self.problems.pop(tenant.id, None)
+
+    async def _tried(self, tenant: Tenant, work: Awaitable[T]) -> T | None:
+        """What comes of some work for a tenant; None, and a note of the problem, when it fails."""
+        try:
+            return await work
+        except FrontdeskError as problem:
+            self.problems[tenant.id] = str(problem)
+            self.passing |= isinstance(problem, (Unavailable, Conflict))
+            log.error("%s: %s", tenant.id, problem)  # noqa: TRY400 - the sentence says it all
+        except Exception:
+            # One tenant's material must not keep the others from their customers.
+            self.problems[tenant.id] = "a fault while its material was read: see the log"
+            log.exception("%s could not be made ready", tenant.id)
+        return None
 
     async def open_demo(self) -> None:
         """Makes a widget key for each tenant, for the chat page of a local demonstration."""

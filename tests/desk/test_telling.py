@@ -97,3 +97,70 @@ async def test_of_two_ways_the_one_that_is_gone_is_meant():
     }
     assert "9A" in await told(trips, "which seat do I have to Hull?")
     assert "9A" not in await told(trips, "which seat do I have from Hull?")
+
+
+async def test_what_stands_beside_a_list_is_told_where_that_is_asked():
+    account = {
+        "invoices": [{"invoice": "F-1", "amount": 54, "status": "late"}],
+        "bonus_card": {"stamps_left": 6, "valid_until": "2028-01-15"},
+    }
+    assert await told(account, "how many stamps have i got left on my bonus card") == "Bonus card stamps left: 6."
+    assert "late" in await told(account, "which invoices are late")
+    plans = {"plans": [{"plan": n, "price": p} for n, p in (("Ant", 4), ("Bee", 9))], "per": "month"}
+    assert "£4" in await told(plans, "how much is Ant per month")
+
+
+async def test_a_word_that_only_one_value_holds_says_which_is_asked():
+    bill = {
+        "no": "B-7",
+        "amount": 97.1,
+        "for": "April to June",
+        "status": "paid",
+        "due": "2027-05-04",
+        "paid_by": "card",
+        "scheme": "Heron, until 2028-02-11",
+    }
+    said = await told(bill, "till when do I get that heron thing")
+    assert "Heron, until 11 February 2028" in said
+
+
+async def test_a_list_that_is_asked_for_by_its_name_is_told_whole():
+    rows = [
+        {"visit_no": f"V-{n}", "work": "chimney", "day": f"2027-01-0{n}", "slot": "morning", "person": "Ines Roth", "fee": n}
+        for n in (1, 2)
+    ]
+    said = await told({"visits": rows}, "which visits have you got down for me", description="Lists the visits that are booked.")
+    assert "chimney" in said
+    assert "2 January 2027" in said
+
+
+async def test_what_is_up_is_told_by_the_reason():
+    record = {
+        "lift": "North",
+        "state": "closed",
+        "reason": "a cable is being changed",
+        "opens": "2027-03-09",
+        "queue": 0,
+        "guide": "Ann Bo",
+    }
+    assert "cable" in await told(record, "what's up with the north lift")
+
+
+async def test_an_empty_list_beside_a_record_of_its_own_is_no_answer():
+    wallet = {"stamps": {"left": 4, "valid_until": "2028-01-09"}, "refunds": [], "credit": 0}
+    assert "4" in await told(wallet, "how many stamps have i got")
+
+
+async def test_what_is_open_of_a_bill_is_money():
+    bill = {"bill": "B-7", "amount": 352, "open": 360, "status": "late", "due": "2027-05-28", "reminders": 2}
+    assert "£360" in await told(bill, "how much of it is open")
+
+
+async def test_the_next_of_several_is_the_first_to_come():
+    rows = [
+        {"visit": f"V-{n}", "day": day, "status": s}
+        for n, (day, s) in enumerate([("2026-11-02", "done"), ("2027-01-09", "booked"), ("2026-12-04", "booked")])
+    ]
+    said = await told({"visits": rows}, "whens my next one")
+    assert "4 December 2026" in said
+    assert "January" not in said

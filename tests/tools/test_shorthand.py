@@ -16,7 +16,7 @@ from frontdesk.tools.operation import Argument, Operation, Place
 from frontdesk.tools.rendering import facts, weigh
 from frontdesk.tools.selection import ways_to_say
 from frontdesk.tools.slots import kind_of
-from frontdesk.tools.understanding import corrections, extract
+from frontdesk.tools.understanding import corrections, extract, sides_of
 
 TODAY = date(2027, 3, 17)
 LOCKERS = ("K31 (Quay, small, 4.10)", "P07 (Mill, large, 9.80)")
@@ -194,3 +194,40 @@ async def test_a_question_of_when_is_answered_by_a_day_although_it_names_another
     scores = await weigh(found, "when do I get my lane back?")
     assert scores[1] > scores[0] - 0.25
     assert scores[1] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "both"),
+    [
+        ("there and back please", True),
+        ("only there, we stay", False),
+        ("one way", False),
+        ("Leeds and home again", True),
+        ("a small one", None),
+    ],
+)
+def test_a_flag_is_told_by_either_of_its_sides(text: str, both: bool | None):
+    wanted = argument("return-trip", type="boolean", description="true for there and back, false for one way.")
+    found = extract(operation(wanted), text, today=TODAY)
+    assert (found[wanted.name].value if wanted.name in found else None) is both
+
+
+def test_a_flag_with_two_sides_has_no_condition_but_both_to_choose_from():
+    wanted = argument("return-trip", type="boolean", description="true for there and back, false for one way.")
+    assert condition_of(wanted) == ""
+    assert sides_of(wanted) == ("there and back", "one way")
+
+
+def test_digits_behind_letters_are_a_code_and_no_number():
+    assert find_numbers("V-7044 can go") == []
+
+
+def test_a_name_that_is_held_already_is_not_given_to_another_argument():
+    road, town = argument("road", description="Name of the road."), argument("town", description="The town.", enum=["Bexley", "Corton"])
+    found = extract(operation(road, town), "Pound Row, in Corton", today=TODAY, known={"town": "Corton"})
+    assert found["road"].value == "Pound Row"
+
+
+def test_an_agreement_is_nobodys_name():
+    asked = argument("pet", description="The name of the pet.")
+    assert extract(operation(asked), "yes that's right, book it", today=TODAY, asked="pet") == {}

@@ -20,6 +20,7 @@ from frontdesk.desk.elicitation import (
     fitting,
     hint_of,
     listed,
+    lists_by_name,
     missing,
     provider_of,
     records_of,
@@ -34,6 +35,7 @@ from frontdesk.errors import BadArguments, SignInRequired
 from frontdesk.tools.checking import fit
 from frontdesk.tools.operation import Argument, Operation, words_of
 from frontdesk.tools.slots import kind_of
+from frontdesk.tools.understanding import sides_of
 
 CONFIRM_MINUTES = 10
 MOST_TRIES = 3
@@ -118,14 +120,15 @@ async def _by_reading(
     if not outcome.ok:
         return None
     listed_records = records_of(outcome.data)
-    records = [r for r in listed_records if field_of(r, argument) is not None]
+    named = lists_by_name(provider, operation, argument)
+    records = [r for r in listed_records if field_of(r, argument, named=named) is not None]
     if listed_records and not records:
         return None
     if not records:
-        named = provider.summary.partition(" ")[2].lower() or provider.summary.lower()
-        return turn.end(turn.say("none_of_those", what=plainly(named)), Route.DYNAMIC, confidence=0.8)
+        things = provider.summary.partition(" ")[2].lower() or provider.summary.lower()
+        return turn.end(turn.say("none_of_those", what=plainly(things)), Route.DYNAMIC, confidence=0.8)
     kept, _ = fitting(records, operation, words, turn.today)
-    choices = choices_from(kept, argument, turn.box.rendering)
+    choices = choices_from(kept, argument, turn.box.rendering, named=named)
     return choices.values[0] if len(choices.values) == 1 else choices
 
 
@@ -165,8 +168,11 @@ def ask(
     elif offered is not None and len(offered.labels) <= 12:
         question = turn.say("ask_choice", what=thing, choices=listed(offered.labels))
     elif argument.type == "boolean":
-        condition = condition_of(argument)
-        question = turn.say("ask_whether", what=condition) if condition else turn.say("ask_yes_no", what=thing)
+        condition, sides = condition_of(argument), sides_of(argument)
+        if sides is not None:
+            question = turn.say("ask_choice", what=f"the {argument.label}", choices=listed(sides))
+        else:
+            question = turn.say("ask_whether", what=condition) if condition else turn.say("ask_yes_no", what=thing)
     else:
         question = turn.say("ask_slot", what=thing, hint=hint_of(argument))
     if tries >= MOST_TRIES:

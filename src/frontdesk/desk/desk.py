@@ -414,6 +414,8 @@ class Desk:
             if part.follow_up or said:
                 known = f"{part.told if part.follow_up else ''} {said}"
                 ranked = [replace(e, probability=e.probability * AGAIN) if e.unit.told_in(known) else e for e in ranked]
+                # What answers the part before this one, and this one hardly, is not said again in place of an answer.
+                ranked = [e for e in ranked if e.probability >= OVERRULES * AGAIN or not e.unit.told_in(said)] if said else ranked
             ranked.sort(key=lambda e: -e.probability)
             ranked = _understood(briefing, ranked)
             if ranked and (best is None or ranked[0].probability > best[1][0].probability + 0.02):
@@ -488,7 +490,7 @@ def _bar(read: Sequence[Answer], proposal: Proposal, *, answered: bool) -> float
         return STRANGER
     nearest = read[0].nearest
     own = proposal.operation.needs_customer
-    if proposal.for_members and nearest is not None and nearest.probability >= OVERRULES:
+    if (proposal.for_members or proposal.implied) and nearest is not None and nearest.probability >= OVERRULES:
         return CERTAIN
     at_hand = own and not (proposal.unready or proposal.operation.writes or answered)
     if read[0].draft is None or nearest is None:

@@ -299,9 +299,14 @@ async def _rather_own(turn: Matter, proposal: Proposal) -> Proposal:
     public = bool(operation.required) and not operation.needs_customer
     doubtful = operation.bound and not operation.required and proposal.score < DOUBTFUL
     settled = operation.writes or operation.run is not None or proposal.repeats or proposal.writing is not None
-    if turn.customer is None or settled or not (public or doubtful) or not speaks_of_own(proposal.text):
+    if turn.customer is None or settled:
         return proposal
-    own = await among_own(turn, proposal.text)
+    if proposal.rivals:
+        own = await among_own(turn, proposal.focus or proposal.text, (operation, *proposal.rivals))
+    elif (public or doubtful) and speaks_of_own(proposal.text):
+        own = await among_own(turn, proposal.text)
+    else:
+        return proposal
     turn.fetched.clear()
     return proposal if own is None or own.name == operation.name else replace(proposal, operation=own, known={}, focus="", rest="")
 

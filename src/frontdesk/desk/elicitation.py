@@ -75,7 +75,8 @@ async def gather(
     }
     if asked in found and found[asked].span == (0, len(text)) and not found[asked].problem:
         # A whole message that names a choice may name other things beside it.
-        found.update(extract(operation, text, known={**kept, **changed, asked: found[asked].value}, today=today))
+        beside = await understand(operation, text, embedder=embedder, known={**kept, **changed, asked: found[asked].value}, today=today)
+        found.update(beside)
     taken_back = correction(text)
     if taken_back is not None and taken_back.start > 0:
         before = extract(operation, text[: taken_back.start], known=kept, today=today, asked=asked)
@@ -149,8 +150,13 @@ def records_of(result: Any) -> list[Record]:
     return [] if empty else [result]
 
 
-def field_of(record: Record, argument: Argument) -> Any:
-    """The field of a record that can fill an argument: of the same name, else one that names the same thing in short (`id` for `order_id`)."""
+def field_of(record: Record, argument: Argument, *, named: bool = False) -> Any:
+    """The field of a record that can fill an argument: of the same name, else one that names the same thing in short (`id` for `order_id`).
+
+    `named`: the record is of what the argument is called after; then its name is meant.
+    """
+    if named and (called := next((record[k] for k in ("name", "label", "title") if isinstance(record.get(k), str)), None)) is not None:
+        return fit(argument, called)[0]
     wanted = words_of(argument.name.rpartition(".")[2]).split()
     by_name = {
         tuple(words_of(str(k)).split()): v for k, v in record.items() if isinstance(v, (str, int, float)) and not isinstance(v, bool)
@@ -182,6 +188,9 @@ def provider_of(catalog: Catalog, operation: Operation, argument: Argument, valu
         ):
             continue
         fitness = _provides(other, operation, argument)
+        if not fitness and lists_by_name(other, operation, argument):
+            best = best or (1, other)
+            continue
         if news and fitness < 4 and not set(words_of(argument.name).split()) & ABOUT_IDS:
             continue  # what something is to become stands in no record of how it is
         if other.needs_customer and not operation.needs_customer and fitness in (2, 3):
@@ -211,6 +220,26 @@ def _fields(schema: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
             yield from _fields(member.get("items", {}), depth + 1)
     if schema.get("items") and depth < 2:
         yield from _fields(schema["items"], depth + 1)
+
+
+def lists_by_name(other: Operation, operation: Operation, argument: Argument) -> bool:
+    """Whether a read lists the customer's own things of the kind that an argument in free words is called after: their boats, for `boat`.
+
+    What the operation itself is about is new: to register a boat wants no boat that there is already.
+    """
+    things = {stem(w) for w in words_of(argument.name).split()} - {"name"}
+    if kind_of(argument) != "words" or not things or things & _TOLD or not other.needs_customer or not operation.needs_customer:
+        return False
+    if things & {stem(w) for w in re.findall(r"[a-z]+", operation.summary.lower())}:
+        return False
+    rows = [s for s in (other.response, *other.response.get("properties", {}).values()) if s.get("type") == "array" or s.get("items")]
+    told = [r["items"]["properties"] for r in rows if r.get("items", {}).get("properties")]
+    named = not told or any(set(fields) & {"name", "label", "title"} for fields in told)  # a document may not say what a list holds
+    return named and things <= {stem(w) for w in re.findall(r"[a-z]+", f"{other.summary} {words_of(other.name)}".lower())}
+
+
+_TOLD = frozenset(stem(w) for w in ("note", "reason", "message", "comment", "remark", "description", "text", "address", "contact"))
+"""What free words tell, and no list of names holds."""
 
 
 def _speaks_of_its_own(other: Operation, argument: Argument) -> bool:
@@ -244,7 +273,7 @@ def _agrees(record: Record, said: set[str], meant: Callable[[str], bool]) -> int
     for value in values_in(record):
         if isinstance(value, str) and meant(value):
             score += 2
-        elif isinstance(value, str):
+        elif isinstance(value, str) and not re.match(r"\d{4}-\d{2}-\d{2}", value):  # a year in common says nothing
             score += len({stem(w) for w in re.findall(r"[^\W_]+", value.lower()) if len(w) > 2} & said)
     return score
 
@@ -305,7 +334,7 @@ _PLACE = re.compile(
 )
 
 
-_SPAN = re.compile(
+SPAN = re.compile(
     r"\b(?:last|next|first|this) (?:time|year|month|week|weekend|night|day|evening|morning|afternoon|spring|summer|autumn|fall|winter|"
     r"(?:mon|tues|wednes|thurs|fri|satur|sun)day|january|february|march|april|may|june|july|august|september|october|november|december)s?\b"
 )
@@ -314,18 +343,18 @@ _SPAN = re.compile(
 
 def pick_record(records: Sequence[Record], text: str, today: date, rendering: Rendering | None = None) -> int | None:
     """Which of the records "the second one" or "the cheapest" points at; None when the text points at no place in a list."""
-    place = _PLACE.search(_SPAN.sub(" ", text.lower()))
+    place = _PLACE.search(SPAN.sub(" ", text.lower()))
     if place is None or len(records) < 2:
         return None
     return pick(place[0], [label_of(r, rendering) for r in records], today=today)
 
 
-def choices_from(records: Sequence[Record], argument: Argument, rendering: Rendering | None = None) -> Choices:
-    """The values of an argument that records hold, each with a short description of its record."""
+def choices_from(records: Sequence[Record], argument: Argument, rendering: Rendering | None = None, *, named: bool = False) -> Choices:
+    """The values of an argument that records hold, each with a short description of its record; `named`: see `field_of`."""
     labels: list[str] = []
     values: list[Any] = []
     for record in records:
-        value = field_of(record, argument)
+        value = field_of(record, argument, named=named)
         if value is None or value in values:
             continue
         values.append(value)

@@ -44,6 +44,10 @@ class Proposal:
     asked: str = ""
     """The question among them, where they tell other things too; empty when all of them ask."""
     known: Mapping[str, Any] = field(default_factory=dict)
+    implied: bool = False
+    """An act that nobody ordered in so many words."""
+    rivals: tuple[Operation, ...] = ()
+    """Other looks into the customer's own records that are about as likely."""
     unready: bool = False
     """Nothing can be called yet: somebody has to sign in first, or to say more."""
     last: bool = False

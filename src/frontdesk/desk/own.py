@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -50,11 +50,13 @@ def _own_reads(turn: Matter, operation: Operation) -> list[Operation]:
     return list({o.name: o for o in wanted if o.bound and not o.writes and not o.required and o.run is None}.values())
 
 
-async def among_own(turn: Matter, text: str) -> Operation | None:
+async def among_own(turn: Matter, text: str, among: Collection[Operation] = ()) -> Operation | None:
     """The read of the customer's own records that holds something which a question names in its own words; None for what is no such question.
 
-    Raises ModelUnavailable.
+    `among`: only these are looked into, in their order. Raises ModelUnavailable.
     """
+    if among:
+        return await _holding(turn, text, list(among))
     own = AUTHOR.search(text) or _NAME.search(text)
     personal = (
         own is not None and asks_somewhere(text) and not is_order(text) and not (mood_of(text) is Mood.WONDER and AUTHOR.search(text))
@@ -63,6 +65,11 @@ async def among_own(turn: Matter, text: str) -> Operation | None:
     lists = [
         c.operation for c in ranked if c.operation.bound and not c.operation.writes and not missing(c.operation, {}) and c.score >= LIKELY
     ]
+    return await _holding(turn, text, lists)
+
+
+async def _holding(turn: Matter, text: str, lists: Sequence[Operation]) -> Operation | None:
+    """Whichever read gives the record that shares most with a text; None where none shares anything."""
     best: tuple[int, Operation] | None = None
     days = {d.value.isoformat() for d in find_days(text, turn.today) if d.value and d.confidence >= DAY}
     sums = sums_in(text)

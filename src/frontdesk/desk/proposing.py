@@ -17,8 +17,10 @@ from frontdesk.desk.wishes import (
     agrees_to_nothing,
     asks,
     asks_somewhere,
+    implies,
     is_order,
     leaning,
+    means,
     order_heads,
     reports,
     sentences_of,
@@ -36,6 +38,12 @@ from frontdesk.tools.selection import Choice
 from frontdesk.tools.slots import kind_of
 from frontdesk.tools.understanding import extract
 
+SETTLING = 0.6
+"""Score of a public look-up from which a guest is not asked to sign in for an act that they did not order."""
+IMPLIED = 0.88
+"""How sure an act can be that is only implied: the documents are asked too."""
+RIVAL = 2.5
+"""Lead in rank (log-odds) up to which another look into the customer's own records is as likely, if it holds what the message names."""
 POSSIBLE = 0.25
 """Score from which an operation is thought of at all."""
 SETTLED = 0.25
@@ -61,6 +69,7 @@ BEHIND = 0.1
 READIER, READIER_UNSAID = 0.3, 0.15
 """So much likelier a public look-up must be that has to ask for details, before the customer's own records are left alone: where the message
 speaks of its author, and where it does not."""
+HALF = 0.5
 SHARED = 2
 """Words of their summaries that a look-up and the list of what it works out have in common."""
 OFFERED = 0.85
@@ -134,13 +143,40 @@ def _translation(turn: Matter, text: str) -> Everyday | None:
 async def proposed(turn: Matter, part: Part) -> Proposal | None:
     """The operation that a part is about: a fresh one, or that of an earlier turn once more. Raises ModelUnavailable."""
     text = part.readings[-1] if part.follow_up else part.readings[0]
+    taken_up = await _taken_up(turn, part)
+    if taken_up is not None:
+        return taken_up
     again = await _again(turn, part.text)
     fresh = await _fresh(turn, text, part, turn.conversation)
+    picks = again is not None and again.pointing == again.text and pick_record(_rows_before(turn), part.text, turn.today) is not None
+    if again is not None and picks and fresh is not None and not (fresh.operation.writes or fresh.known):
+        return again  # "the second one" is of the list that was just told
     if again is None:
         return fresh if fresh is not None and not fresh.last else await _added(turn, part) or fresh
     if fresh is None or again.score >= min(1.0, fresh.score + SLIGHT) or again.operation.name == fresh.operation.name:
         return again
     return fresh
+
+
+async def _taken_up(turn: Matter, part: Part) -> Proposal | None:
+    """The act for which the last look-up showed what there is, where the message picks one row of that and asks nothing: "the 19th, quarter
+    to two", behind the free times for something that the customer wants done. It is stated, and waits for a yes."""
+    last = _last_read(turn)
+    if last is None or turn.customer is None or asks_somewhere(part.text) or len(part.text.split()) > MOST_ADDED:
+        return None
+    call, operation, recent = last
+    rows = records_of(call.result) if call.error is None else []
+    kept = narrowed(rows, part.text, operation, turn.today) if recent and len(rows) > 1 else []
+    if len(kept) != 1:
+        return None
+    text = f"{_question_before(turn).rstrip(' .')} {part.text}"
+    for choice in (await turn.box.selector.rank(text, today=turn.today))[:MOST_DOING]:
+        act = choice.operation
+        shown = {a.name: v for a in act.askable if (v := field_of(kept[0], a)) is not None}
+        if act.writes and act.confirm and choice.score >= CERTAIN and len(shown) >= GIVEN:
+            known = {**{n: v for n, v in call.arguments.items() if act.argument(n) is not None}, **shown}
+            return Proposal(operation=act, score=1.0, text=text, known=known)
+    return None
 
 
 async def _added(turn: Matter, part: Part) -> Proposal | None:
@@ -168,17 +204,27 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
     best: Choice | None = None
     focus = ""
     likely: dict[str, float] = {}
+    rivals: tuple[Operation, ...] = ()
+    implied = False
     behind = leaning(text)
     for said in (*sentences_of(text), *order_heads(text)):
         ranked = await turn.box.selector.rank(said, today=turn.today)
         ranked = [c for c in ranked if not c.operation.identifies] if turn.customer or best is not None else ranked
-        ranked = [
-            c
+        ranked = _coded(ranked)
+        public = any(not (c.operation.writes or c.operation.needs_customer) and c.score >= SETTLING for c in ranked)
+        settled = turn.customer is not None or not public  # else a guest is not asked to sign in for an act that they did not order
+        meant = {
+            c.operation.name
             for c in ranked
-            if not c.operation.writes
-            or orders
-            or (not idle and (wishes(part.text, c) or wants_done(part.text, c) or (mishap and _offers(turn, c))))
-        ]
+            if c.operation.writes
+            and (
+                orders
+                or (not idle and (wishes(part.text, c) or wants_done(part.text, c) or (settled and means(part.text, c))))
+                or (not idle and mishap and _offers(turn, c))
+            )
+        }
+        begins = {c.operation.name for c in ranked if settled and not idle and implies(part.text, c)}
+        ranked = [c for c in ranked if not c.operation.writes or c.operation.name in meant | begins]
         ranked = ranked if not mishap else [c for c in ranked if c.operation.writes or c.operation.needs_customer]
         ranked = [_as_given(turn, _as_named(c, said), said) for c in ranked]
         close = [c for c in ranked[:3] if c.margin >= -CLOSE_RIVAL or c is ranked[0]]
@@ -186,7 +232,8 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         found = max(doing[:1] or close, key=lambda c: _among_rivals(c) - _wait(c, said) + READY * _is_ready(c), default=None)
         found = list_first(readier(found, ranked, signed_in=turn.customer is not None), ranked) if found is not None else None
         likely[said] = found.score if found is not None else 0.0
-        if said in behind:
+        # A message that gives all that a look-up needs is about that, whatever one sentence of it sounds like.
+        if said in behind or (best is not None and not focus and best.score >= LIVELY and _is_ready(best)):
             continue
         # The head of what is already taken for the matter says less of it, and is only better where it is clearly likelier.
         ahead = (
@@ -196,6 +243,8 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
             best is None or found.score > best.score + ahead or (best.operation.identifies and found.score >= POSSIBLE)
         ):
             best, focus = found, said if said != text else ""
+            implied = found.operation.writes and found.operation.name not in meant
+            rivals = _rivals(found, ranked)
     far = best is not None and turn.conversation.pending is None and (_far_ahead(best) or (speaks_of_own(part.text) and _own_ahead(best)))
     if best is None or (best.score < (POSSIBLE if turn.conversation.pending is None else POSSIBLE - SETTLED) and not far):
         return None
@@ -209,7 +258,10 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         return None
     ordered = orders and best.features.get("own_verb", 0.0) > 0
     # An order is no question for documents.
-    score = max(score, CERTAIN) if best.operation.writes and score >= (ORDERED if ordered else LIVELY) else score
+    if implied:
+        score = min(score, IMPLIED)
+    else:
+        score = max(score, CERTAIN) if best.operation.writes and score >= (ORDERED if ordered else LIVELY) else score
     if part.follow_up and not _was_live(turn.conversation):
         score *= LEANING
     rest = _rest(text, focus) if focus else _beside(text, likely, best.score)
@@ -218,6 +270,8 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
     given = best.features.get("open", 0.0) == 0
     unready = unsigned or not (given or best.operation.needs_customer)
     return Proposal(
+        implied=implied,
+        rivals=rivals,
         unready=unready,
         last=far and score < (LIVELY if unready else AT_HAND),
         rest=rest,
@@ -228,6 +282,23 @@ async def _fresh(turn: Matter, text: str, part: Part, conversation: Conversation
         known=known,
         focus=focus,
     )
+
+
+def _coded(ranked: Sequence[Choice]) -> list[Choice]:
+    """Without acts that cannot take a code which the message says, where others can: "A12 can go" is about what has such codes."""
+    coded = any(c.features.get("codes") and c.operation.writes for c in ranked)
+    kept = [c for c in ranked if not c.operation.writes or c.features.get("codes")] if coded else list(ranked)
+    # What was ahead of all others may have been left out.
+    ahead = max((c.margin for c in kept), default=0.0)
+    return [replace(c, margin=0.0) if c is kept[0] and ahead < 0 else c for c in kept]
+
+
+def _rivals(found: Choice, ranked: Sequence[Choice]) -> tuple[Operation, ...]:
+    """The other looks into the customer's own records that are nearly as likely as this one."""
+    if not found.operation.bound or found.operation.writes or found.operation.required:
+        return ()
+    near = [c for c in ranked if c.operation.bound and not c.operation.writes and not c.operation.required and c.score >= LIVELY]
+    return tuple(c.operation for c in near if c.operation is not found.operation and abs(c.margin) <= RIVAL)
 
 
 def _wait(choice: Choice, said: str) -> float:
@@ -326,9 +397,11 @@ def list_first(found: Choice, ranked: Sequence[Choice]) -> Choice:
     by the prices of all tools, and wants no quote for so many days."""
     if found.operation.writes or found.operation.needs_customer or not found.features.get("open"):
         return found
-    about = _summary_words(found.operation)
-    lists = [c for c in ranked if not (c.operation.writes or c.operation.needs_customer or c.operation.askable)]
-    return next((c for c in lists if c.score >= AT_HAND and len(_summary_words(c.operation) & about) >= SHARED), found)
+    about, told = _summary_words(found.operation), found.features
+    lists = [c for c in ranked if not (c.operation.writes or c.operation.needs_customer or c.operation.askable) and c.score >= AT_HAND]
+    # Words more like those of the list, and not even half of what is to be given: it is the list that is asked for.
+    likelier = [c for c in lists if c.features.get("nearest", 0.0) > told.get("nearest", 1.0) and told.get("values", 1.0) < HALF]
+    return next((c for c in lists if c in likelier or len(_summary_words(c.operation) & about) >= SHARED), found)
 
 
 def _summary_words(operation: Operation) -> set[str]:
@@ -376,9 +449,11 @@ async def _again(turn: Matter, text: str) -> Proposal | None:
     if changed and (leaning or len(content_words(text)) <= 3 or correction(text) is not None):
         bare = not content_words(_without(text, changed.values()))
         return replace(again, score=1.0 if bare else 0.9, known={**known, **changed})
+    if not changed and _STILL.search(said):
+        return replace(again, score=0.9)
     if _REPEAT.search(said) and not changed and len(content_words(text)) <= 10 and not _MAY.search(said):
         return replace(again, score=0.95)
-    if leaning and pick_record(records_of(call.result), text, turn.today) is not None:
+    if (leaning or _ONE_OF.search(said)) and pick_record(records_of(call.result), text, turn.today) is not None:
         return replace(again, score=LIVELY, text=text)
     rows = records_of(call.result) if call.error is None else []
     if leaning and len(rows) > 1 and not changed and len(narrowed(rows, text, operation, turn.today)) < len(rows):
@@ -455,6 +530,12 @@ def _last_read(turn: Matter) -> tuple[ToolCall, Operation, bool] | None:
     return None
 
 
+def _rows_before(turn: Matter) -> list[Mapping[str, Any]]:
+    """The records of the last look-up."""
+    last = _last_read(turn)
+    return records_of(last[0].result) if last is not None and last[0].error is None else []
+
+
 def _was_live(conversation: Conversation) -> bool:
     spoken = [u for u in conversation.utterances if u.speaker is Speaker.DESK]
     return bool(spoken) and spoken[-1].route in (Route.DYNAMIC, Route.ELICIT)
@@ -481,6 +562,11 @@ _TRANSLATE = re.compile(
 _REPEAT = re.compile(
     r"\b(?:again|now|still|any (?:change|news|update)s?|changed|once more|re-?check|check (?:it )?again|look again|same|latest|update)\b"
 )
+_ONE_OF = re.compile(r"\bthe (?:first|second|third|fourth|last|other|latter|former) one\b")
+_STILL = re.compile(
+    r"\b(?:can|could) (?:i|we) still (?:have|get|take) (?:it|that|this|that one|this one)\b|\b(?:is|are) (?:it|that|they|that one) still (?:free|there|available|on|open)\b"
+)
+"""Asks whether what was just told is still so."""
 _MAY = re.compile(r"\b(?:can|could|may|might|should|must) (?:i|we|he|she|they)\b")
 """Asks about what is allowed or can be done, not how things stand now."""
 _POINTS = re.compile(

@@ -25,7 +25,11 @@ _OF_RELATION = re.compile(
     rf"\bmy (?:{_RELATIONS}) (?:[A-Z]\w+ )*(?:booked|ordered|bought|has|had|wants|asked|earns|owns|lost)\b|"
     r"\b(?:his|her|their) (?:\w+ )?(?:number|id|account|order|booking|balance|card|claim|payslip|salary|contract|policy|data|name|details)\b"
 )
-_POSSESSIVE = re.compile(r"\b([^\W\d_]{3,})['’]s\s+(?:\w+\s+)?[^\W\d_]{3,}")
+_POSSESSIVE = re.compile(
+    r"\b([^\W\d_]{3,})['’]s\s+(?!(?:the|an?|on|in|at|by|not|been|got|gone|going|coming|sorted|done|all|just|too|so|very|still|now|only|due|off|out|up|down)\b)"
+    r"(?:\w+\s+)?[^\W\d_]{3,}"
+)
+"""Something of somebody's; "payday's the 24th" only shortens an "is"."""
 _FULL_NAME = re.compile(r"\b([A-Z][a-zà-ÿ'’-]+)\s+([A-Z][a-zà-ÿ'’-]+)\b")
 _ONE_NAME = re.compile(r"\b(?:does|did|has|is|for|of|about|belongs? to)\s+([A-Z][a-zà-ÿ]{2,})\b(?!\s+(?:[A-Z]|\d))")
 _BEFORE_PEOPLE = words(

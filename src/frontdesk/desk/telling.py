@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, time
 from typing import Any
 
-from frontdesk.desk.elicitation import Record, amounts_in, dates_meant, pick_record, records_of, sums_in, values_in
+from frontdesk.desk.elicitation import SPAN, Record, amounts_in, dates_meant, pick_record, records_of, sums_in, values_in
 from frontdesk.desk.everyday import alike
 from frontdesk.models.protocols import Embedder
 from frontdesk.tools.dates import find_times
 from frontdesk.tools.lexicon import STOP, stem
 from frontdesk.tools.operation import Operation, words_of
-from frontdesk.tools.rendering import ABOUT_ANSWERS, CODES, Fact, Rendering, facts, is_wrapper, weigh
+from frontdesk.tools.rendering import ABOUT_ANSWERS, CODES, Fact, Rendering, facts, is_wrapper, naming, weigh
 from frontdesk.tools.slots import role_in, side_of, vocabulary
 
 MOST_ROWS = 8
@@ -90,6 +90,10 @@ async def tell(
     if listing and isinstance(data, Mapping) and (whole := _without_extras(data, question, operation, arguments, today)) is not None:
         data, listing = whole, False
     found = _joined(facts(data, operation.response, rendering), 1 if listing else 0)
+    beside = await _beside_list(found, question, operation, embedder) if listing and isinstance(data, Mapping) else []
+    if beside:
+        value, frames = _framed(beside, arguments, own=operation.needs_customer)
+        return Told(text=_sentence(beside, arguments), value=value, frames=frames)
     if data is None or not found:
         return Told(text="That is done." if operation.writes else f"I find nothing for that: {_matter(operation)}.")
     if not listing:
@@ -108,6 +112,22 @@ async def tell(
         value, frames = _framed(chosen, arguments, own=operation.needs_customer)
         return Told(text=_sentence(chosen, arguments), rows=len(rows), value=value, frames=frames)
     return Told(text=await _several(found, rows, kept, question, operation, embedder, arguments), rows=len(kept))
+
+
+async def _beside_list(found: Sequence[Fact], question: str, operation: Operation, embedder: Embedder | None) -> list[Fact]:
+    """The values that stand beside the list of an answer, where the question is about one of these and not about the list."""
+    usable = [f for f in found if f.label.lower() not in ABOUT_ANSWERS | _ABOUT_AMOUNTS]
+    if all(_row_of(f) >= 0 or f.value is None for f in usable) or all(_row_of(f) < 0 for f in usable):
+        return []
+    scores = await weigh([replace(f, hint=f.hint or _phrase_for(f, operation)) for f in usable], question, embedder)
+    own = [(s, f) for s, f in zip(scores, usable, strict=True) if _row_of(f) < 0 and f.value is not None]
+    listed = max(s for s, f in zip(scores, usable, strict=True) if _row_of(f) >= 0)
+    best = max(s for s, _ in own)
+    return [f for s, f in own if s >= best - CLOSE / 3] if best >= SURE and best > listed else []
+
+
+_ABOUT_AMOUNTS = frozenset(["per", "each", "every", "currency", "unit"])
+"""Labels of what only says how the amounts of a list are meant."""
 
 
 def _joined(found: Sequence[Fact], depth: int) -> list[Fact]:
@@ -153,7 +173,7 @@ def narrowed(rows: Sequence[Record], question: str, operation: Operation, today:
         return [rows[index]]
     kept = _by_words(list(rows), question, operation, today)
     kept = _by_hour(kept, question)
-    return _by_extreme(kept, question)
+    return _next_of(kept, question, today) or _by_extreme(kept, question)
 
 
 def _tables(data: Any) -> list[str]:
@@ -215,7 +235,10 @@ def _is_listing(data: Any, arguments: Mapping[str, Any]) -> bool:
         if not isinstance(v, (list, Mapping)) and words_of(str(k)) not in ABOUT_ANSWERS and str(k) not in arguments
     ]
     counts = all(v in CODES or (isinstance(v, (int, float, type(None))) and not isinstance(v, bool)) for v in plain)
-    return (bool(tables) and len(plain) <= 6) or (bool(lists) and not any(lists) and counts and len(plain) <= 6)
+    nested = any(
+        isinstance(v, Mapping) and v and words_of(str(k)) not in ABOUT_ANSWERS for k, v in data.items()
+    )  # beside a record of its own an empty list is one of its fields
+    return (bool(tables) and len(plain) <= 6) or (bool(lists) and not any(lists) and counts and not nested and len(plain) <= 6)
 
 
 def _by_words(rows: list[Record], question: str, operation: Operation, today: date) -> list[Record]:
@@ -258,6 +281,25 @@ def _by_hour(rows: list[Record], question: str) -> list[Record]:
         if moments and span[0] <= moments[0] <= span[1]:
             kept.append(row)
     return kept or rows
+
+
+def _next_of(rows: list[Record], question: str, today: date) -> list[Record]:
+    """The row that comes next, where it is asked for and each row stands under one day; empty elsewhere."""
+    if len(rows) < 2 or not _NEXT.search(SPAN.sub(" ", question.lower())):
+        return []
+    shared = [k for k in rows[0] if all(isinstance(r.get(k), str) and _DAY.match(r[k]) for r in rows)]
+    coming = [
+        r
+        for r in rows
+        if shared and r[shared[0]][:10] >= today.isoformat() and not _CALLED_OFF.search(" ".join(map(str, values_in(r))).lower())
+    ]
+    first = min((r[shared[0]] for r in coming), default="")
+    return [r for r in coming if r[shared[0]] == first]
+
+
+_NEXT = re.compile(r"\b(?:next|soonest|earliest|upcoming)\b")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?:$|[T ])")
+_CALLED_OFF = re.compile(r"\b(?:cancel+ed|called off|void|over|done|finished)\b")
 
 
 def _by_extreme(rows: list[Record], question: str) -> list[Record]:
@@ -326,7 +368,8 @@ async def _about(
     best = max(scores)
     chosen = [f for f, s in zip(hinted, scores, strict=True) if s >= max(best - CLOSE, best * 0.5)]
     chosen = [f for f in hinted if f in chosen or any(_belong(f, c) for c in chosen)]
-    sure = best >= SURE and any(f.value is not None for f in chosen)
+    sure = best >= SURE and any(f.value is not None for f in chosen) and _ALL_WELL.search(question) is None
+    chosen += [f for f in naming(hinted, question) if f not in chosen]
     top = hinted[scores.index(best)]
     chosen = [f for f in chosen if f.value is not None or f is top] if sure else chosen
     if not sure:
@@ -341,6 +384,13 @@ async def _about(
         chosen += [f for f in hinted if f.value is not None and _is_coming(f)][:1]
     return [*([head] if head else []), *chosen[:MOST_VALUES]]
 
+
+_ALL_WELL = re.compile(
+    r"\b(?:everything|anything|things?|all) (?:still |else )?(?:ok(?:ay)?|all right|alright|right|well|fine|normal|as usual|wrong|amiss|the matter)\b|"
+    r"\bany (?:problems?|issues?|troubles?|disruptions?)\b|\bhow (?:are things|is everything|does it look)\b",
+    re.IGNORECASE,
+)
+"""Asks how things are altogether, and for no value."""
 
 _FOR_MACHINES = frozenset(["slug", "uuid", "guid", "href", "etag", "checksum"])
 """Last words of labels of what no customer reads."""
@@ -515,7 +565,10 @@ async def _several(
     ]
     scores = await weigh(sample, question, embedder) if len(sample) > WHOLE else [1.0] * len(sample)
     best = max(scores, default=0.0)
-    close = CLOSE if best >= SURE else 2.0
+    matter = vocabulary(operation)
+    # "which visits are booked?" asks for no visit number: what merely names a row, in the operation's own words, is no field that is asked for.
+    asked = max((s for f, s in zip(sample, scores, strict=True) if not (_names(f) and _roots_in(f, matter))), default=0.0)
+    close = CLOSE if best >= SURE and asked >= best - CLOSE / 3 else 2.0
     labels = [f.label for f, s in zip(sample, scores, strict=True) if s >= best - close][:MOST_VALUES]
     labels += [f.label for f in sample if _is_state(f) and f.label not in labels]
     lines = []
@@ -526,6 +579,11 @@ async def _several(
         lines.append(f"{name} ({said})" if name and said and not name.startswith("no. ") else said or name)
     more = f"; and {len(places) - MOST_ROWS} more" if len(places) > MOST_ROWS else ""
     return f"I find {len(places)}: {'; '.join(lines)}{more}."
+
+
+def _roots_in(fact: Fact, matter: Collection[str]) -> bool:
+    """Whether the words of a label, but for what calls it a number or a name, are all of a matter."""
+    return all(stem(w) in matter for w in fact.label.lower().split()[:-1])
 
 
 def _row_name(fact: Fact) -> str:

@@ -17,13 +17,15 @@ from frontdesk.domain.conversation import Conversation, Route, Speaker
 _CLAUSE = re.compile(r"(?<=[.!?;])\s+|\n+")
 _QUESTION = re.compile(
     r"\?\s*$|^(?:(?:and|but|so|also|or|then|plus|hi|hello|hey|ok|please|pls|sorry|well|oh|btw|just)[,:]?\s+)*"
-    r"(?:(?:(?:by|until|till|from|since|at|on|in|for|with|to) )?(?:how|what|when|where|which|who|whom)|whats|whose|why|can|could|may|do|does|did|is|are|am|will|would|should|shall|has|have|any|must|might|"
-    r"tell me|i need|i want|i'd like|i would like|i wonder|wondering|show me|give me|explain|need to know|want to know)\b",
+    r"(?:(?:(?:by|until|till|from|since|at|on|in|for|with|to) )?(?:how|what|when|where|which|who|whom)|(?:how|what|when|where|who|why)s|whose|why|can|could|may|do|does|did|is|are|am|will|would|should|shall|has|have|any|must|might|"
+    r"tell me|i need|i want|i'd like|i would like|i wonder|wondering|show me|give me|explain|need to know|want to know)\b"
+    r"|\b(?:what(?:['’]?s| is) (?:that|it)|how much(?: is (?:that|it))?|how come|is (?:that|it) (?:ok|okay|right|fine|allowed)|what do you (?:charge|want|take))\W*$",
     re.IGNORECASE,
 )
 _JOINED = re.compile(
-    r"\s*(?:,|;|\s+and|\s+plus|\s+&|,\s*and|\?\s*and)\s+(?:also\s+|then\s+)?"
-    r"(?=(?:how (?:much|many|long|often|do|does|can|soon|far|old)|what(?:'s| is| are| do| does| would| will| an?| the| my)?|whats|when(?:'s| is| do| does| will)?|where|which|who|why|"
+    r"\s*(?:,|;|\s+and|\s+plus|\s+&|,\s*and|\?\s*and)\s+"
+    r"(?:(?:also|then|(?:un)?til+ then|in the meantime|meanwhile|while (?:i['’]?m|we['’]?re) at it|on top of that|first|second(?:ly)?|last(?:ly)?|finally|if so),?\s+)*"
+    r"(?=(?:how (?:much|many|long|often|do|does|can|soon|far|old)|what(?:'s| is| are| do| does| would| will| an?| the| my)?|(?:what|when|where|who|how|why)s|when(?:'s| is| do| does| will)?|where|which|who|why|"
     r"(?:by|until|till|from|at|for|with|to|in) (?:what|when|which|whom|how (?:much|many|long))(?= \w+ \w+ \w+)|"
     r"can (?:i|we|you|he|she|they|my)|could (?:i|we|you)|do (?:i|we|you|they)|does (?:it|that|the|my|your)|"
     r"am i(?= \w+ \w+)|(?:did|would|should|have) (?:i|we|you)(?= \w+ \w+)|has (?:it|my|the|your)(?= \w+ \w+)|is (?:it|there|that|this|my|the|your|our|any)|are (?:there|you|they|we|my|the|your|our|any)|will (?:i|you|it|they))\b)"
@@ -44,7 +46,8 @@ _COURTESY = re.compile(
 )
 """Says nothing but that something will be asked, or was."""
 _PREAMBLE = re.compile(
-    r"^\W*(?:(?:hi|hello|hey|ok|so|please)\W+)*(?:i have |i've got |got |just )?(?:two|three|a couple(?: of)?|a few|2|3)\b[^:?.!]{0,30}:\s*",
+    r"^\W*(?:(?:hi|hello|hey|ok|so|please)\W+)*(?:i have |i've got |got |just )?(?:two|three|a couple(?: of)?|a few|2|3)\b"
+    r"(?:[^:?.!]{0,30}:|(?: \w+){0,2} (?:things?|questions?|ones|qs|queries)\s*(?:,| [-–]))\s*",
     re.IGNORECASE,
 )
 """Says only how many questions follow: "two quick ones: ..."."""
@@ -55,7 +58,7 @@ _ELLIPTIC = re.compile(
     re.IGNORECASE,
 )
 _POINTING = re.compile(
-    r"\b(?:it|its|that|those|these|this|they|them|their|one|ones|he|she|his|her|there|then|the (?:first|second|third|fourth|last|other|same|latter|former) ?(?:one)?|both|either|instead|else)\b",
+    r"\b(?:it|its|that|those|these|this|they|them|their|one|ones|he|she|his|her|there|then|the (?:first|second|third|fourth|last|other|same|latter|former) ?(?:one)?|both|either|instead|else|another(?=\W*$))\b",
     re.IGNORECASE,
 )
 _ONLY_JOINED = re.compile(r"^(?:\w+[,.!]?\s+)?(?:and|but|or|so)\b(?! (?:for|with|on|in|if|to|from|at|as|what if)\b)", re.IGNORECASE)
@@ -64,6 +67,8 @@ MOST_POINTING = 6
 """Words with a meaning up to which a question that points somewhere is also read behind the one before it in the same message."""
 LEAST_ALONE = 2
 """Words with a meaning up to which a question that points to the one before is nothing without it."""
+SELF_STANDING = 6
+"""Words from which such a question is one of its own, read behind the one before it too."""
 CONTINUES = 12
 """Words up to which a question may go on about the matter before it without saying so."""
 WHOLE_WORDS = 3
@@ -121,14 +126,25 @@ def _separate(message: str) -> tuple[list[str], str]:
     clauses = [c.strip() for c in _CLAUSE.split(flat) if c and c.strip()]
     asked: list[str] = []
     told: list[str] = []
+    before = ""  # what was told just before
     for clause in clauses:
         pieces = _JOINED.split(clause)
         if len(pieces) > 1 and not content_words(pieces[0]):
             # "Also, when is ...": a word that joins is no piece, and a greeting is none either.
             pieces = [f"{pieces[0]}, {pieces[1]}", *pieces[2:]] if _ALSO.search(pieces[0]) else pieces[1:]
         for piece in pieces:
-            wants = _QUESTION.search(piece.strip()) or _WANTED.match(piece.strip())
-            (asked if wants else told).append(piece.strip(" ,;"))
+            said = piece.strip(" ,;")
+            if not (_QUESTION.search(piece.strip()) or _WANTED.match(piece.strip())):
+                told.append(said)
+                before = said
+                continue
+            # "our 16 year old will be in, is that ok" is a question of its own, and "a bus to the village, how much?" needs what it is about.
+            bare = len(set(content_words(said))) <= 1
+            if before and (bare or (asked and points_back(said) and len(set(content_words(before))) >= LEAST_ALONE)):
+                told.remove(before)
+                said = f"{before}, {said}"
+            asked.append(said)
+            before = ""
     asked = [a for a in asked if content_words(a) or _POINTING.search(a)]
     if len(asked) == 1 and told and all(_COURTESY.fullmatch(t) for t in told):
         return asked, ""
@@ -143,13 +159,22 @@ def clauses_of(text: str) -> list[str]:
     return [c for c in found if content_words(c)]
 
 
+_TOLD_LAST = re.compile(r",\s*(?:(?:and|but|so|also)\s+)*(?P<told>(?:i|we|he|she|they|my|our)(?:['’]\w+)?\s[^,;?]+)$", re.IGNORECASE)
+"""What a customer tells behind a question, at the end of a sentence."""
+
+
 def _merge_weak(asked: Sequence[str]) -> list[str]:
     """Questions that cannot stand without the one before ("and how long?") stay with it."""
     merged: list[str] = []
     for text in asked:
         said = len(set(content_words(text)))
-        weak = said <= 1 or (said <= LEAST_ALONE and points_back(text))
-        if merged and weak and not _ALSO.search(text):
+        weak = said <= 1 or (said <= LEAST_ALONE and points_back(text) and len(text.split()) < SELF_STANDING)
+        told = _TOLD_LAST.search(merged[-1]) if merged and weak else None
+        if told is not None and len(set(content_words(told["told"]))) >= LEAST_ALONE:
+            # "when does it end, and I've lost the card itself, what do you want for another": the last question is about what was told.
+            merged[-1] = merged[-1][: told.start()]
+            merged.append(f"{told['told']}, {text}")
+        elif merged and weak and not _ALSO.search(text):
             merged[-1] = f"{merged[-1].rstrip(' ,;')} {'' if merged[-1].endswith('?') else 'and '}{text}"
         else:
             merged.append(text)

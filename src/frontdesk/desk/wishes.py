@@ -64,9 +64,28 @@ def wants_done(text: str, choice: Choice) -> bool:
     """Whether a message says that something is wanted done which the operation does by its own verb: "I need A12 moved to Friday"."""
     wanted = _WANTS.match(text.lower().replace("’", "'")) is not None and "?" not in text
     surely = choice.features.get("own_verb", 0.0) > 0 or (choice.operation.confirm and choice.score >= WANTED and choice.margin > 0)
-    if choice.operation.confirm and choice.score >= PLAINLY and choice.margin >= FAR_AHEAD and not asks_somewhere(text):
-        return re.search(r"\bif i\b|\bto know\b", text.lower()) is None  # "10 gig boost please": it is asked before anything is done
     return wanted and surely and not re.search(r"\bif i\b|\bto know\b", text.lower())
+
+
+def means(text: str, choice: Choice) -> bool:
+    """Whether an act is meant by whoever asks nothing, for it is likely beyond others: "10 gig boost please". It is confirmed before it is done."""
+    likely = choice.operation.confirm and choice.score >= PLAINLY and choice.margin >= FAR_AHEAD
+    return likely and not asks_somewhere(text) and re.search(r"\bif i\b|\bto know\b", text.lower()) is None
+
+
+def implies(text: str, choice: Choice) -> bool:
+    """Whether a message wants an act without ordering it: told as a matter of fact ("got a reading for you", "A12 can go"), or as a
+    request in words of its own ("can you take the money on some other day"). It only begins the act: a detail or a yes is still needed."""
+    said = text.lower().replace("’", "'")
+    if not choice.operation.writes or re.search(r"\bif i\b|\bto know\b|\bwonder", said):
+        return False
+    waits = choice.operation.confirm or choice.features.get("open", 0.0) > 0
+    coded = choice.operation.confirm and choice.features.get("codes", 0.0) > 0 and choice.score >= CODED
+    if asks_somewhere(text):
+        requests = _REQUESTS.match(said) is not None and choice.score >= PLAINLY and choice.margin >= FAR_AHEAD and waits
+        return requests or (coded and choice.score >= PLAINLY and _OTHERWISE.search(said) is not None)
+    plainly = choice.score >= MEANT and choice.margin >= WELL_AHEAD and waits
+    return plainly or coded
 
 
 def about_oneself(message: str) -> str:
@@ -78,7 +97,7 @@ def about_oneself(message: str) -> str:
     return " ".join(wanted) if wanted and all(AUTHOR.search(s) for s in wanted) else message
 
 
-AUTHOR = re.compile(r"\b(?:i|me|my|mine|we|us|our)\b", re.IGNORECASE)
+AUTHOR = re.compile(r"\b(?:i|im|ive|me|my|mine|we|us|our|ours)\b", re.IGNORECASE)
 """Speaks of whoever writes."""
 
 
@@ -112,6 +131,10 @@ def agrees_to_nothing(text: str) -> bool:
 
 PLAINLY, FAR_AHEAD = 0.9, 1.5
 """Score and lead in rank from which such an act is meant by whoever asks nothing."""
+MEANT, WELL_AHEAD = 0.75, 2.0
+"""The same where it is told as a matter of fact and only begun: a detail or a yes is still needed."""
+CODED = 0.4
+"""The same where the message says the code of what it is about, and the act is confirmed first."""
 WANTED = 0.7
 """Score from which an act that is confirmed first is what "I want to ..." means, in other words than its own."""
 LONG_ORDER = 9
@@ -147,7 +170,7 @@ _SHOWS = frozenset(
     ]
 )
 _HELD = re.compile(
-    r"\b(?:my|our|mine|ours|(?:did|have|had|do) (?:i|we) (?:still )?(?:got|have|owe|book|booked|order|ordered|buy|bought|pay|paid|send|sent|reserve|reserved|return|returned)|(?:i|we)(?:'ve| have| had| booked| ordered| bought| sent| paid| reserved| signed| made| rented| returned)|"
+    r"\b(?:my|our|mine|ours|(?:did|have|had|do) (?:i|we) (?:(?:still|ever|actually|already|even|also|really) )*(?:got|have|owe|book|booked|order|ordered|buy|bought|pay|paid|send|sent|reserve|reserved|return|returned)|(?:i|we)(?:'ve| have| had| booked| ordered| bought| sent| paid| reserved| signed| made| rented| returned)|"
     r"you (?:gave|sent|booked|charged|took|owe|promised|paid|have for me)|(?:did|have|havent|haven't|has|will|do) (?:you|they) "
     r"(?:give|given|send|sent|book|booked|charge|charged|take|taken|pay|paid|refund|refunded) ?(?:me|us|my|our)?)\b",
     re.IGNORECASE,
@@ -160,6 +183,13 @@ _MISHAP = re.compile(
 _WANTS = re.compile(
     r"^\W*(?:(?:hi|hello|hey|ok|okay|so|and|please|pls|sorry|but)\b[\s,!.]*)*(?:(?:i|we)(?:'d like|'d love| would like| need| want| have to have| wish| could do with|'m after| am after|'re after)|(?:need|want|would like|wanna|gotta|have) to)\b"
 )
+_REQUESTS = re.compile(
+    r"^\W*(?:(?:hi|hello|hey|ok|okay|so|and|please|pls|sorry|but)\b[\s,!.]*)*(?:can|could|would|will) (?:you|someone|somebody)\b"
+)
+_OTHERWISE = re.compile(
+    r"\b(?:can|could) (?:i|we) (?:have|get|make|do|move|swap|take)\b.{0,30}\b(?:another|different|other|later|earlier|instead)\b"
+)
+"""Asks for a change, which is as good as an order."""
 _SEEKS = re.compile(r"\b(?:i(?:'d| would) like|i (?:want|need)|looking for|show|find|please|pls)\b|\?")
 _ASKING = re.compile(
     r"^\W*(?:(?:and|but|so|ok|okay|wait|hmm+|first|also|sorry)\W+)*"

@@ -37,6 +37,12 @@ _MEASURES = frozenset({u for pair in _CONVERSIONS for u in pair}) | _SIZES
 _MONEY = words(
     "price amount fee total cost balance budget payment salary income earnings value deposit loan rent spend spent limit wage principal sum"
 )
+AGED = re.compile(
+    r"\b(?P<noun>kids|children|boys|girls|sons|daughters|twins|grandchildren|grandkids|teenagers|dogs|cats)\s*(?:,\s*|\(\s*)?(?:(?:aged|of|are|who are|ages)\s+)?"
+    r"(?P<ages>\d{1,2}(?:\s*(?:,|and|&)\s*\d{1,2})+)(?!\s*(?:%|[£€$]|[a-z]*(?:night|day|week|hour|o'clock)))\b",
+    re.IGNORECASE,
+)
+"""Ages of several, which count nothing: "kids of 7 and 9"."""
 WITH_OTHERS = 0.25
 """What a number gains beside another value that the operation needs: of several it is the one that is meant."""
 
@@ -45,7 +51,9 @@ def take_numbers(reader: Reader) -> None:
     wanted = [a for a in open_arguments(reader) if kind_of(a) == "number"]
     if not wanted:
         return
+    aged = [m.span("ages") for m in AGED.finditer(reader.text)]
     usable = [n for n in find_numbers(reader.text) if is_free(reader, n.span) and not (n.ordinal and reader.asked == "")]
+    usable = [n for n in usable if not any(a <= n.span[0] < b for a, b in aged)]
     usable = [n for n in usable if not n.weak or reader.asked in {a.name for a in wanted} or n.unit]
     usable = [n for n in usable if not (n.value == 1 and _before_a_choice(reader, n.span))]
     candidates = [Candidate(value=n.value, span=n.span, confidence=0.9 if not n.weak else 0.65, number=n) for n in usable]
@@ -90,15 +98,15 @@ def _suits(reader: Reader, argument: Argument, number: Number) -> float | None:
     """How well a number's own unit fits an argument; None when it speaks of something else."""
     words = set(words_of(argument.name).split())
     unit = _unit_stem(number.unit)
-    money = _is_money(argument)
+    money = is_money(argument)
     rate = bool(words & {"rate", "percent", "percentage", "pct", "apr", "interest"}) or "percent" in argument.description.lower()
     if number.currency:
-        return 0.6 if money else (None if _argument_units(argument) or rate else -0.3)
+        return 0.6 if money else (None if units_of(argument) or rate else -0.3)
     if number.percent:
         return 0.6 if rate else None
     if _RATE.match(reader.text[number.span[1] :].lower()):
-        return 0.5 if money else None if _argument_units(argument) else 0.0
-    units = _argument_units(argument)
+        return 0.5 if money else None if units_of(argument) else 0.0
+    units = units_of(argument)
     if unit in _MEASURES:
         if money:
             return None
@@ -129,7 +137,7 @@ APART = -0.4
 def _alone_counts(reader: Reader, argument: Argument) -> bool:
     """Whether no other number that is still wanted counts things that have no measure: "two cats", when nights and animals are asked for."""
     others = [a for a in open_arguments(reader) if kind_of(a) == "number" and a.name != argument.name]
-    return bool(others) and all(_argument_units(a) or _is_money(a) for a in others)
+    return bool(others) and all(units_of(a) or is_money(a) for a in others)
 
 
 _RATE = re.compile(r"\s*(?:a|an|per|each|every|/)\s*(?:hour|day|week|fortnight|month|year|annum|head|person|night|piece|unit)\b")
@@ -137,7 +145,7 @@ _RATE = re.compile(r"\s*(?:a|an|per|each|every|/)\s*(?:hour|day|week|fortnight|m
 
 
 @once
-def _is_money(argument: Argument) -> bool:
+def is_money(argument: Argument) -> bool:
     named = bool(set(words_of(argument.name).split()) & _MONEY)
     return named or re.search(r"\bin (?:pounds|euros?|dollars)|\bcurrency\b|\bmoney\b", argument.description.lower()) is not None
 
@@ -148,10 +156,10 @@ def _unit_stem(unit: str) -> str:
 
 
 @once
-def _argument_units(argument: Argument) -> set[str]:
+def units_of(argument: Argument) -> set[str]:
     """Units an argument is counted in, as stems: from `x-unit`, its name's words, "in months" in its description."""
     named = str(argument.schema.get("x-unit", ""))
-    if not named and _is_money(argument):
+    if not named and is_money(argument):
         return set()  # "weekly earnings" are money, not weeks
     words = [
         *words_of(argument.name).split(),
@@ -166,7 +174,7 @@ def _argument_units(argument: Argument) -> set[str]:
 def factor(argument: Argument, number: Number) -> Decimal:
     """What a number of one unit is multiplied with to count in the argument's: 2 years for a term in months -> 12."""
     unit = _unit_stem(number.unit)
-    units = _argument_units(argument)
+    units = units_of(argument)
     if not unit or not units or unit in units:
         return Decimal(1)
     for own in units:

@@ -30,7 +30,7 @@ _CURRENCY_WORDS = {
 }  # fmt: skip
 
 _DIGITS = re.compile(
-    r"(?<![\w.,])(?P<sign>[-−](?=[\d€£$]))?(?P<front>[€£$¥₹]|\b(?:EUR|GBP|USD|CHF)\b)?\s?"
+    r"(?<![\w.,])(?<![^\W\d_]-)(?P<sign>[-−](?=[\d€£$]))?(?P<front>[€£$¥₹]|\b(?:EUR|GBP|USD|CHF)\b)?\s?"
     r"(?P<num>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:['  ]\d{3})+(?!\d)|\d+(?:[.,]\d+)?)"
     r"(?P<mag>\s?(?:k|mn|mio|bn|million|billion|thousand|grand|hundred|dozen)\b|m\b)?",
     re.IGNORECASE,

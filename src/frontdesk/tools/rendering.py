@@ -6,6 +6,7 @@ Never through a model, and never a value that the API did not give: a number kee
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, tzinfo
@@ -16,7 +17,7 @@ from rapidfuzz import fuzz
 
 from frontdesk.models.protocols import Embedder
 from frontdesk.tools.checking import MONTHS
-from frontdesk.tools.lexicon import words
+from frontdesk.tools.lexicon import STOP, words
 from frontdesk.tools.operation import Operation, Schema, words_of
 
 Moment = TypeVar("Moment", date, datetime, time)
@@ -272,6 +273,19 @@ def _by_word(fact: Fact, question: str) -> float:
     return 0.8 * hits / len(label) + 0.1 * min(3, len(hint & set(words)))
 
 
+def naming(found: Sequence[Fact], question: str) -> list[Fact]:
+    """The facts of a record whose text alone holds a word of the question and tells more: "that heron thing" is `scheme: Heron, until May`."""
+    labels = {w for f in found for w in re.findall(r"\w+", f.label.lower())}
+    said = set(re.findall(r"[^\W\d_]{4,}", question.lower())) - labels - STOP - _STOP - _PERIODS
+    texts = {f.path: set(re.findall(r"[^\W\d_]{4,}", f.text.lower())) for f in found if isinstance(f.value, str) and not _is_identity(f)}
+    holding = {path: said & text for path, text in texts.items() if text - said}
+    times = Counter(word for words in holding.values() for word in words)
+    return [f for f in found if any(times[word] == 1 for word in holding.get(f.path, ()))]
+
+
+_PERIODS = words("hour hours day days week weeks month months year years")
+
+
 def _near(word: str, other: str) -> float:
     if word == other or word.rstrip("s") == other.rstrip("s"):
         return 1.0
@@ -281,7 +295,7 @@ def _near(word: str, other: str) -> float:
 
 
 def _by_kind(fact: Fact, question: str) -> float:
-    asked = question.lower()
+    asked = re.sub(r"\b(when|where|who|what|how|why)s\b", r"\1's", question.lower().replace("’", "'"))
     kind = _kind(fact)
     if re.search(r"\b(?:owe|owing|owed|in debt|in arrears)\b", asked) and kind == "money":
         return 0.9 if re.search(r"\b(owed|due|balance|open|outstanding|arrears|unpaid)\b", fact.label.lower()) else 0.0
@@ -299,11 +313,16 @@ def _by_kind(fact: Fact, question: str) -> float:
         r"\bhow (much|expensive)\b|\b(price|cost|fare|fee)s?\b|\b(?:have|need|got) to pay\b|\bto be paid\b|\b(?:charged|billed)\b", asked
     ):
         return 0.3 if kind == "money" else 0.0
+    if re.search(r"\b(?:how|too|very|so|up) early\b|\bearly (?:morning|start|enough)\b|\bwhat time of day\b", asked):
+        timely = kind in ("time", "moment") or re.search(r"\b(?:slot|window|time|hour)s?\b", fact.label.lower())
+        return WHEN if timely else 0.0
     if re.search(r"\bhow (many|long)\b", asked):
         return 0.2 if kind in ("number", "unit") else -0.1
     if re.search(r"\bhow('s| is| are)\b|\bon time\b|\bstatus\b|\bstate of\b|\bwhere is\b", asked):
         return 0.35 if re.search(r"\b(status|state|stage|progress)\b", fact.label.lower()) else 0.0
-    if re.search(r"\bwhy\b", asked):
+    if re.search(r"\bwhat ?(?:'?s| is) (?:going on|happening)\b", asked):
+        return 0.4 if re.search(r"\b(?:status|state|stage|progress|reason|cause)\b", fact.label.lower()) else 0.0
+    if re.search(r"\bwhy\b|\bwhat ?(?:'?s| is) (?:up|wrong|the (?:matter|problem|trouble|reason|hold-?up))\b", asked):
         return 0.4 if re.search(r"\b(reason|note|cause|comment|message|explanation)\b", fact.label.lower()) else 0.0
     if re.match(r"\s*(is|are|am|did|does|do|has|have|was|were)\b", asked):
         return 0.15 if kind in ("boolean", "status") else 0.0
@@ -339,6 +358,8 @@ def _kind(fact: Fact) -> str:
         return "date"
     if re.search(r"\b\d{1,2}:\d{2}\b", fact.text):
         return "time" if len(fact.text) <= 8 else "moment"
+    if isinstance(fact.value, str) and _DAY_INSIDE.search(fact.value):
+        return "moment"
     return "status" if "status" in fact.label.lower() else "text"
 
 
@@ -350,6 +371,8 @@ class _Context:
     within: tuple[str, ...] = ()
     money: bool = False
     """The value lies below a name such as `prices`, or beside so many amounts that it is one too."""
+    priced: bool = False
+    """An amount of money stands beside it."""
 
 
 class _Writer:
@@ -365,7 +388,10 @@ class _Writer:
                 yield self._fact(path, labels, node, money_text, schema, context)
                 return
             inner = replace(
-                context, currency=_sibling_currency(node) or context.currency, money=_holds_money(node, path) or self._is_priced(node, path)
+                context,
+                currency=_sibling_currency(node) or context.currency,
+                money=_holds_money(node, path) or self._is_priced(node, path),
+                priced=any(_is_number(v) and _looks_like_money(words_of(str(k)).split()) for k, v in node.items()),
             )
             members = schema.get("properties", {})
             for name, value in node.items():
@@ -488,7 +514,7 @@ class _Writer:
             return self._number(name, value, schema, context)
         labels = schema.get("x-labels", {})
         text = str(labels.get(str(value), value)).strip()
-        return self._moment(name, text, schema) or _readable(text, schema)
+        return self._moment(name, text, schema) or _with_days(_readable(text, schema))
 
     def _number(self, name: str, value: int | float, schema: Schema, context: _Context) -> str:
         amount = _decimal(value)
@@ -498,6 +524,7 @@ class _Writer:
         code = _field_currency(words, schema)
         unit = _unit(words, schema)
         among_money = context.money and not unit and not _NEVER_MONEY & set(words) and not _counts_things(words, amount)
+        among_money = among_money or (context.priced and not unit and len(words) == 1 and words[0] in _OF_MONEY)
         counted = _counts_things(words, amount) and words[-1] in ("total", "limit", "balance")  # `places_total`
         if code or (not schema.get("x-unit") and not counted and (_looks_like_money(words) or among_money)):
             minor = words[-1] in ("cents", "pence", "minor") if words else False
@@ -591,6 +618,10 @@ def _sibling_currency(node: Mapping[str, Any]) -> str:
     return next((str(v).upper() for k, v in node.items() if _is_currency_field(k, v)), "")
 
 
+_OF_MONEY = words("open outstanding unpaid owed overdue paid")
+"""What is said of money where an amount stands beside it: an invoice's `open: 40`."""
+
+
 def _holds_money(node: Mapping[str, Any], path: tuple[str | int, ...]) -> bool:
     """Whether plain numbers in a record are amounts: the record is one of prices, or names its currency and holds amounts for the most part."""
     name = next((str(p) for p in reversed(path) if isinstance(p, str)), "")
@@ -651,6 +682,19 @@ def _label(name: str, schema: Schema, *, counted: bool = False) -> str:
         words.pop()
     shown = [w.upper() if w in ("id", "url", "iban", "vat", "pin", "imei", "sku") else w for w in words] or [name]
     return shown[0][:1].upper() + shown[0][1:] + "".join(f" {w}" for w in shown[1:])
+
+
+def _with_days(text: str) -> str:
+    """A text of several words with the days in it written out: `until 2028-02-11` as `until 11 February 2028`."""
+
+    def written(found: re.Match[str]) -> str:
+        day = _parsed(date.fromisoformat, found[0])
+        return day_text(day) if day else found[0]
+
+    return _DAY_INSIDE.sub(written, text) if " " in text else text
+
+
+_DAY_INSIDE = re.compile(r"(?<![\w-])\d{4}-\d{2}-\d{2}(?![\w-])")
 
 
 def _readable(text: str, schema: Schema) -> str:

@@ -18,6 +18,7 @@ from frontdesk.tools.amounts import take_numbers
 from frontdesk.tools.checking import MONTHS
 from frontdesk.tools.codes import take_codes, take_contacts
 from frontdesk.tools.consent import Consent, consent, correction
+from frontdesk.tools.counting import count_by_noun
 from frontdesk.tools.dates import Clock, find_days, find_months, find_times
 from frontdesk.tools.lexicon import STOP, stem, words
 from frontdesk.tools.naming import shown, take_choices
@@ -40,8 +41,12 @@ from frontdesk.tools.slots import (
     words_near,
 )
 
+LONGEST = 200
+"""Letters of a message that is compared by meaning."""
 MOST_CLAUSES = 4
 """Clauses of an answer that are compared with the choices by themselves."""
+CERTAIN = 0.7
+"""Confidence from which a number needs no noun to say what it counts."""
 SURE = 0.6
 """From this confidence on a value may be used without asking; below it the desk should ask."""
 
@@ -71,7 +76,9 @@ def extract(
     """
     today = _after_known(operation, text, known or {}, today)
     reader = Reader(operation=operation, text=text, known=known or {}, today=today, asked=asked, day_first=day_first)
-    reader.taken += [m.span() for code in _codes_in(reader.known) for m in re.finditer(re.escape(code), text, re.IGNORECASE)]
+    reader.taken += [
+        m.span() for held in _held_in(reader.known) for m in re.finditer(rf"(?<!\w){re.escape(held)}(?!\w)", text, re.IGNORECASE)
+    ]
     _take_offered(reader, choices)
     argument = operation.argument(asked)
     take_addresses(reader)
@@ -85,9 +92,9 @@ def extract(
     return reader.found
 
 
-def _codes_in(known: Mapping[str, Any]) -> list[str]:
-    """Numbers and codes that an argument holds already: where they stand again they are no telephone number of somebody's."""
-    return [v for v in known.values() if isinstance(v, str) and len(v) > 3 and sum(c.isdigit() for c in v) > 2]
+def _held_in(known: Mapping[str, Any]) -> list[str]:
+    """Names, numbers and codes that an argument holds already: where they stand again they are no telephone number and no other's name."""
+    return [v for v in known.values() if isinstance(v, str) and len(v) > 3 and (sum(c.isdigit() for c in v) > 2 or v[:1].isupper())]
 
 
 def corrections(operation: Operation, text: str, *, known: Mapping[str, Any], today: date, day_first: bool = True) -> dict[str, Extracted]:
@@ -173,13 +180,19 @@ async def understand(
     asked: str = "",
     day_first: bool = True,
 ) -> dict[str, Extracted]:
-    """`extract`, and for an enum that was asked for and not named: the choice nearest in meaning ("next door" -> `neighbour`).
+    """`extract`, and what only meaning tells: how many of something ("two dogs" -> animals: 2), and for an enum that was asked for and not
+    named the choice nearest in meaning ("next door" -> `neighbour`).
 
     Raises ModelUnavailable from the embedder.
     """
     found = extract(operation, text, known=known, today=today, choices=choices, asked=asked, day_first=day_first)
     argument = operation.argument(asked)
-    if embedder is None or argument is None or asked in found or not argument.enum or argument.type == "array" or len(text) > 200:
+    doubtful = {n for n, f in found.items() if f.confidence < CERTAIN and n != asked}
+    uncounted = [a for a in operation.askable if a.name not in (known or {}) and (a.name in doubtful or a.name not in found)]
+    if embedder is not None and uncounted and len(text) <= LONGEST:
+        taken = [f.span for n, f in found.items() if n not in doubtful]
+        found |= await count_by_noun(uncounted, text, taken=taken, embedder=embedder)
+    if embedder is None or argument is None or asked in found or not argument.enum or argument.type == "array" or len(text) > LONGEST:
         return found
     labels = [f"{shown(argument, value)}" for value in argument.enum]
     said = [text, *(c for c in re.split(r"[,;.!?]\s+", text)[:MOST_CLAUSES] if c.strip() and c != text)]
@@ -292,7 +305,8 @@ def _take_flags(reader: Reader) -> None:
                 reader.found[argument.name] = Extracted(value=agreed, span=(0, len(reader.text)), confidence=0.9)
                 continue
         words = {stem(w) for w in words_of(argument.name).split()} - {stem(w) for w in ("is", "has", "with", "include", "want", "needs")}
-        side = _side_said(reader.text, words_of(argument.name).split()) or _otherwise_said(reader.text, argument)
+        named = [*words_of(argument.name).split(), *" ".join(sides_of(argument) or ()).split()]
+        side = _side_told(reader.text, argument) or _side_said(reader.text, named) or _otherwise_said(reader.text, argument)
         if side is not None:
             reader.found[argument.name] = Extracted(value=side[0], span=side[1], confidence=0.75)
             continue
@@ -315,6 +329,26 @@ def _begins_one(said: str, words: Collection[str]) -> bool:
     return len(said) >= _SHORTEST_BEGINNING and any(w.startswith(said) for w in words)
 
 
+def sides_of(argument: Argument) -> tuple[str, str] | None:
+    """What a flag says when it is true and when it is false, where its description names both: "true for there and back, false for one way"."""
+    told = re.search(
+        r"\b(?:true|yes)\s*(?:for|means|=|:)\s*(?P<true>[^,;.]{2,40})[,;]?\s*(?:and |or )?(?:false|no)\s*(?:for|means|=|:)\s*(?P<false>[^.;)]{2,40})",
+        argument.description,
+        re.IGNORECASE,
+    )
+    return (told["true"].strip(), told["false"].strip()) if told else None
+
+
+def _side_told(text: str, argument: Argument) -> tuple[bool, Span] | None:
+    """Which of a flag's two sides a text says in the document's own words; None for neither and for both."""
+    found = {}
+    for value, side in zip((True, False), sides_of(argument) or (), strict=False):
+        match = re.search(rf"(?<!\w){re.escape(side)}(?!\w)", text, re.IGNORECASE)
+        if match is not None:
+            found[value] = value, match.span()
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
 def _otherwise_said(text: str, argument: Argument) -> tuple[bool, Span] | None:
     """What is the case when a flag is false, where its description says that and the text does: "false if it has a septic tank"."""
     told = otherwise_of(argument)
@@ -335,7 +369,10 @@ def otherwise_of(argument: Argument) -> re.Match[str] | None:
 
 _SIDES: tuple[tuple[str, str], ...] = (
     ("day|days|daytime|mornings?|midday", "evenings?|nights?|weekends?|after work"),
-    ("return|round trip", "single|one[ -]way"),
+    (
+        "return|round trip|there and back|both ways|(?:and|then) (?:home|back)(?: again)?|way back too",
+        "single|one[ -]way|(?:only|just) (?:there|out|going|over|across)|(?:there|out|over) only|not (?:coming )?back|no return",
+    ),
     ("online|remote|video", "in person|on site|face to face"),
     ("indoors?|inside", "outdoors?|outside"),
     ("express|urgent|priority", "standard|normal|regular"),
@@ -395,6 +432,8 @@ def _said_for(reader: Reader, argument: Argument) -> Candidate | None:
         return (_quoted(reader, argument) or _thing(reader, argument)) if free else None
     if not free:
         return None
+    if consent(reader.text) is Consent.YES:
+        return None  # "yes that's right, book it" is nobody's name
     begin = _after_second_thoughts(reader.text)
     lead = _LEAD.match(reader.text[begin:])
     start = begin + lead.end() if lead and begin + lead.end() < len(reader.text.rstrip(" .!")) else begin
@@ -484,7 +523,10 @@ def _thing(reader: Reader, argument: Argument) -> Candidate | None:
 def _between_capitals(text: str, run: list[re.Match[str]]) -> list[re.Match[str]]:
     """From the first to the last word that is written as a name."""
     great = [i for i, m in enumerate(run) if _capital(text, m)]
-    return run[great[0] : great[-1] + 1]
+    first = (
+        great[0] - 1 if great[0] and run[great[0] - 1][0][:1].isupper() else great[0]
+    )  # "Pound Lane, in ...": its first word opens the text
+    return run[first : great[-1] + 1]
 
 
 def _trimmed(run: list[re.Match[str]]) -> list[re.Match[str]]:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
 from frontdesk.errors import BadInput, TrainingFailed
+from frontdesk.models.embedder import tokenizer
+from frontdesk.training.layers import WORDS, Layers
 from frontdesk.training.learner import fastest_dtype
 
 TOKENS = 64
@@ -42,71 +44,79 @@ class Contrast:
     seed: int = 0
 
 
-class LowRank(nn.Module):
-    """A frozen linear layer with a learnt low-rank update: W x + scale · B A x."""
-
-    def __init__(self, base: nn.Linear, rank: int, scale: float) -> None:
-        super().__init__()
-        self.base, self.scale = base, scale
-        self.a = nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
-        self.b = nn.Parameter(torch.zeros(base.out_features, rank))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(…, in) -> (…, out)."""
-        updated: torch.Tensor = self.base(x) + self.scale * functional.linear(functional.linear(x, self.a), self.b)
-        return updated
-
-
 class Encoder(nn.Module):
-    """A BERT or MPNet encoder whose linear layers may learn. Vectors are means over tokens, unit length."""
+    """A BERT or MPNet encoder whose matrices learn by low-rank updates, W x + scale · B A x. Vectors are means over tokens, unit length."""
 
     def __init__(self, folder: Path, how: Contrast) -> None:
-        from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
-
+        """The model in `folder`, as `models.registry` keeps it. Raises BadInput for one that is neither."""
         super().__init__()
         torch.manual_seed(how.seed)
-        self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")  # noqa: S106 - a token of text
-        config = AutoConfig.from_pretrained(folder, hidden_dropout_prob=how.dropout, attention_probs_dropout_prob=how.dropout)
-        fused = {"attn_implementation": "sdpa"} if config.model_type == "bert" else {}  # MPNet's attention is only there written out
-        self.bert = AutoModel.from_pretrained(folder, config=config, **fused)
-        self.padding = int(config.pad_token_id)
-        self.bert.requires_grad_(False)
-        self.halved = False
-        """Whether to multiply in bfloat16, as `learn` does where that is faster; what is learnt is kept in full."""
-        for name, module in list(self.bert.encoder.named_modules()):
-            if isinstance(module, nn.Linear):
-                setattr(
-                    self.bert.encoder.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], LowRank(module, how.rank, how.scale)
-                )
+        self.how, self.layers, self.tokenizer = how, Layers.of(folder), tokenizer(folder)
+        self.tokenizer.enable_truncation(TOKENS)
+        self.base = {n: w for n, w in load_file(folder / "model.safetensors").items() if w.is_floating_point()}
+        self.dtype = torch.float32
+        """In which is multiplied; `learn` takes what is fastest. What is learnt is kept in full."""
+        self.updates = nn.ParameterDict()
+        for name, weight in self.base.items():
+            if name.startswith("encoder.layer.") and weight.ndim == 2:
+                into, out = weight.shape[1], weight.shape[0]
+                self.updates[key_of(name, "a")] = nn.Parameter(torch.randn(how.rank, into) / into**0.5)
+                self.updates[key_of(name, "b")] = nn.Parameter(torch.zeros(out, how.rank))
+        self.apart = self.layers.between(self.base, TOKENS)
+
+    def multiplying(self, dtype: torch.dtype, device: torch.device) -> Encoder:
+        """Itself, computing in this type and place."""
+        self.dtype = dtype
+        self.base = {n: w.to(device, dtype) for n, w in self.base.items()}
+        self.apart = None if self.apart is None else self.apart.to(device, dtype)
+        self.to(device)
+        return self
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
         """(len(texts), hidden), unit length. Texts of like length are read together: most of a mixed batch would be padding."""
-        read = self.tokenizer(list(texts), truncation=True, max_length=TOKENS)["input_ids"]
+        read = [encoded.ids for encoded in self.tokenizer.encode_batch(list(texts))]
         order = sorted(range(len(read)), key=lambda i: len(read[i]))
+        dropped = self.how.dropout if self.training else 0.0
         found: list[torch.Tensor] = []
         for start in range(0, len(order), TOGETHER):
-            some = [read[i] for i in order[start : start + TOGETHER]]
-            ids = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in some], batch_first=True, padding_value=self.padding)
-            ids = ids.to(self.bert.device)
-            lengths = torch.tensor([len(row) for row in some], device=self.bert.device)
-            seen = torch.arange(ids.shape[1], device=self.bert.device)[None, :] < lengths[:, None]
-            with torch.autocast(self.bert.device.type, dtype=torch.bfloat16, enabled=self.halved):
-                states = self.bert(input_ids=ids, attention_mask=seen.long()).last_hidden_state
-            found.append((states.float() * seen[..., None]).sum(1) / lengths[:, None])
+            ids, mask = (
+                rows.to(self.base[WORDS].device) for rows in self.layers.padded([read[i] for i in order[start : start + TOGETHER]])
+            )
+            states = self.layers.embedded(self.base, ids, self._normal)
+            states = functional.dropout(states, dropped) if dropped else states
+            states = self.layers.through(
+                states, mask, range(self.layers.count), self._dense, self._normal, apart=self.apart, dropped=dropped
+            ).float()
+            found.append((states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
         place = torch.empty(len(order), dtype=torch.long)
         place[torch.tensor(order)] = torch.arange(len(order))
-        return functional.normalize(torch.cat(found)[place.to(self.bert.device)], dim=-1)
+        whole = torch.cat(found)
+        return functional.normalize(whole[place.to(whole.device)], dim=-1)
+
+    def _dense(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        made = functional.linear(x, self.base[f"{name}.weight"], self.base[f"{name}.bias"])
+        low = functional.linear(x, self.how.scale * self.updates[key_of(f"{name}.weight", "a")].to(self.dtype))
+        return made + functional.linear(low, self.updates[key_of(f"{name}.weight", "b")].to(self.dtype))
+
+    def _normal(self, x: torch.Tensor, name: str) -> torch.Tensor:
+        return functional.layer_norm(x, x.shape[-1:], self.base[f"{name}.weight"], self.base[f"{name}.bias"], self.layers.epsilon)
 
     def save(self, path: Path, **said: str) -> None:
         """The updates alone, half precision, as the desk's embedder reads them; whole or not at all."""
-        found = {}
-        for name, module in self.bert.encoder.named_modules():
-            if isinstance(module, LowRank):
-                found[f"encoder.{name}.weight.a"] = (module.scale * module.a.detach()).half().contiguous().cpu()
-                found[f"encoder.{name}.weight.b"] = module.b.detach().half().contiguous().cpu()
         part = path.with_suffix(".part")
-        save_file(found, part, metadata=said)
+        save_file(saved(self.updates, self.how.scale), part, metadata=said)
         part.rename(path)
+
+
+def key_of(weight: str, part: str) -> str:
+    """What the `a` or `b` of a weight's update is called: a parameter's name may hold no dots."""
+    return f"{weight}.{part}".replace(".", "/")
+
+
+def saved(updates: nn.ParameterDict, scale: float) -> dict[str, torch.Tensor]:
+    """Updates in half precision, the scale in them, named as the weights that they belong to."""
+    scaled = {key.replace("/", "."): scale * u if key.endswith("/a") else u for key, u in updates.items()}
+    return {name: update.detach().half().contiguous().cpu() for name, update in scaled.items()}
 
 
 def learn(
@@ -125,8 +135,8 @@ def learn(
     usable = [label for label, said in by_label.items() if len(said) > 1]
     if len(usable) < 2:
         raise BadInput(f"contrastive learning needs two labels with two texts each; there are {len(usable)}: add texts")
-    encoder: Encoder = Encoder(base, how).to("cuda" if torch.cuda.is_available() else "cpu")
-    encoder.halved = fastest_dtype(encoder.bert.device) == "bfloat16"
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    encoder = Encoder(base, how).multiplying(getattr(torch, fastest_dtype(device)), device)
     rng = random.Random(how.seed)  # noqa: S311 - an order of texts
     learnt = [p for p in encoder.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(learnt, lr=how.rate, weight_decay=0.01)
@@ -146,7 +156,6 @@ def learn(
         optimiser.zero_grad()
         if on_step is not None:
             on_step(step + 1, float(loss))
-    encoder.halved = False
     encoder.eval()
     return encoder
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import sys
 import time
@@ -39,11 +38,12 @@ from torch.nn import functional
 from frontdesk.desk.train_reading import FOLDER, held_of
 from frontdesk.models import registry
 from frontdesk.models.embedder import tokenizer
-from frontdesk.models.encoder_graph import DISTANCES, FIRST_PLACE, distances
 from frontdesk.settings import load
 from frontdesk.tools.businesses import businesses, operations
 from frontdesk.tools.selection import lines_of
 from frontdesk.training.choices import Choice, of_companies
+from frontdesk.training.encoders import key_of, saved
+from frontdesk.training.layers import Layers
 from frontdesk.training.learner import fastest_dtype
 
 SHARE = 1.0
@@ -80,17 +80,12 @@ DEFAULT_MINUTES = 45.0
 
 
 class Encoder(nn.Module):
-    """MPNet with low-rank updates in every matrix above the frozen layers. Remembers what those make of a text.
-
-    Written out, since the library's attention is three times slower in bfloat16 on processors that have matrix units for it.
-    """
+    """MPNet with low-rank updates in every matrix above the frozen layers. Remembers what those make of a text."""
 
     def __init__(self, folder: Path) -> None:
         """The model in `folder`, as `models.registry` keeps it; computed in bfloat16 where that is faster."""
         super().__init__()
-        config = json.loads((folder / "config.json").read_text())
-        self.layers, self.heads, self.epsilon = config["num_hidden_layers"], config["num_attention_heads"], config["layer_norm_eps"]
-        self.padding = config["pad_token_id"]
+        self.layers = Layers.of(folder)
         self.dtype = getattr(torch, fastest_dtype(torch.device("cpu")))
         self.base = {n: w.to(self.dtype) for n, w in load_file(folder / "model.safetensors").items() if w.is_floating_point()}
         self.tokenizer = tokenizer(folder)
@@ -99,10 +94,9 @@ class Encoder(nn.Module):
         for name, weight in self.base.items():
             if name.startswith("encoder.layer.") and weight.ndim == 2 and int(name.split(".")[2]) >= FROZEN:
                 into, out = weight.shape[1], weight.shape[0]
-                self.updates[_key(name, "a")] = nn.Parameter(torch.randn(RANK, into) / into**0.5)
-                self.updates[_key(name, "b")] = nn.Parameter(torch.zeros(out, RANK))
-        learnt = self.base[DISTANCES]
-        self.apart = learnt[torch.from_numpy(distances(TOKENS, len(learnt)))].permute(2, 0, 1)[None].contiguous()
+                self.updates[key_of(name, "a")] = nn.Parameter(torch.randn(RANK, into) / into**0.5)
+                self.updates[key_of(name, "b")] = nn.Parameter(torch.zeros(out, RANK))
+        self.apart = self.layers.between(self.base, TOKENS)
         self._states: dict[str, torch.Tensor] = {}
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
@@ -114,7 +108,7 @@ class Encoder(nn.Module):
             group = order[start : start + GROUP]
             kept = [self._states[texts[i]] for i in group]
             mask = nn.utils.rnn.pad_sequence([torch.ones(len(k)) for k in kept], batch_first=True)
-            states = self._through(nn.utils.rnn.pad_sequence(kept, batch_first=True), mask, range(FROZEN, self.layers)).float()
+            states = self._through(nn.utils.rnn.pad_sequence(kept, batch_first=True), mask, range(FROZEN, self.layers.count)).float()
             means = (states * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
             rows.update(zip(group, functional.normalize(means, dim=-1), strict=True))
         return torch.stack([rows[i] for i in range(len(texts))])
@@ -123,51 +117,29 @@ class Encoder(nn.Module):
         fresh = sorted({t for t in texts if t not in self._states}, key=len)
         for start in range(0, len(fresh), GROUP):
             some = fresh[start : start + GROUP]
-            ids = [torch.tensor(self.tokenizer.encode(text).ids) for text in some]
-            rows = nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=self.padding)
-            mask = nn.utils.rnn.pad_sequence([torch.ones(len(i)) for i in ids], batch_first=True)
-            places = self.base["embeddings.position_embeddings.weight"][FIRST_PLACE : FIRST_PLACE + rows.shape[1]]
+            read = [self.tokenizer.encode(text).ids for text in some]
+            ids, mask = self.layers.padded(read)
             with torch.no_grad():
-                words = functional.embedding(rows, self.base["embeddings.word_embeddings.weight"])
-                states = self._through(self._normal(words + places, "embeddings.LayerNorm"), mask, range(FROZEN))
-            self._states.update((t, row[: len(i)].clone()) for t, row, i in zip(some, states, ids, strict=True))
+                states = self._through(self.layers.embedded(self.base, ids, self._normal), mask, range(FROZEN))
+            self._states.update((t, row[: len(own)].clone()) for t, row, own in zip(some, states, read, strict=True))
 
     def _through(self, states: torch.Tensor, mask: torch.Tensor, layers: range) -> torch.Tensor:
-        count, tokens, hidden = states.shape
-        barred = torch.zeros(count, 1, 1, tokens, dtype=states.dtype).masked_fill(mask[:, None, None, :] == 0, -1e4)
-        added = self.apart[:, :, :tokens, :tokens] + barred
-        for layer in layers:
-            name = f"encoder.layer.{layer}"
-            query, key, value = (
-                self._dense(states, f"{name}.attention.attn.{part}").view(count, tokens, self.heads, -1).transpose(1, 2) for part in "qkv"
-            )
-            looks = (torch.matmul(query, key.transpose(-1, -2)) * query.shape[-1] ** -0.5 + added).softmax(-1)
-            seen = torch.matmul(looks, value).transpose(1, 2).reshape(count, tokens, hidden)
-            states = self._normal(states + self._dense(seen, f"{name}.attention.attn.o"), f"{name}.attention.LayerNorm")
-            inner = functional.gelu(self._dense(states, f"{name}.intermediate.dense"))
-            states = self._normal(states + self._dense(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
-        return states
+        return self.layers.through(states, mask, layers, self._dense, self._normal, apart=self.apart)
 
     def _dense(self, x: torch.Tensor, name: str) -> torch.Tensor:
         """(…, in) -> (…, out): W x + SCALE · B A x."""
         made = functional.linear(x, self.base[f"{name}.weight"], self.base[f"{name}.bias"])
-        if (key := _key(f"{name}.weight", "a")) in self.updates:
+        if (key := key_of(f"{name}.weight", "a")) in self.updates:
             low = functional.linear(x, SCALE * self.updates[key].to(self.dtype))
-            made = made + functional.linear(low, self.updates[_key(f"{name}.weight", "b")].to(self.dtype))
+            made = made + functional.linear(low, self.updates[key_of(f"{name}.weight", "b")].to(self.dtype))
         return made
 
     def _normal(self, x: torch.Tensor, name: str) -> torch.Tensor:
-        return functional.layer_norm(x, x.shape[-1:], self.base[f"{name}.weight"], self.base[f"{name}.bias"], self.epsilon)
+        return functional.layer_norm(x, x.shape[-1:], self.base[f"{name}.weight"], self.base[f"{name}.bias"], self.layers.epsilon)
 
     def adapter(self) -> dict[str, torch.Tensor]:
-        """What was learnt alone, half precision: the updates, named as the base weights they belong to."""
-        scaled = {key.replace("/", "."): SCALE * u if key.endswith("/a") else u for key, u in self.updates.items()}
-        return {name: update.detach().half().contiguous() for name, update in scaled.items()}
-
-
-def _key(weight: str, part: str) -> str:
-    """A parameter's name may hold no dots."""
-    return f"{weight}.{part}".replace(".", "/")
+        """What was learnt alone."""
+        return saved(self.updates, SCALE)
 
 
 def train(encoder: Encoder, rows: Sequence[Choice], asked: Sequence[Asked], *, minutes: float, seed: int = 7) -> None:

@@ -38,6 +38,7 @@ from frontdesk.models.cross_encoder import QUESTION_TOKENS, SHARPNESS, TEXT_TOKE
 from frontdesk.models.protocols import Matching
 from frontdesk.settings import load
 from frontdesk.training.choices import OTHERS, Choice, of_businesses, of_companies
+from frontdesk.training.layers import Layers
 from frontdesk.training.learner import fastest_dtype
 from frontdesk.training.reading_encoder import HELD
 from frontdesk.training.reading_encoder import NEAR_BASE as BASE
@@ -84,7 +85,7 @@ class Judge:
             self.weights[f"{matching}.bias"] = torch.tensor([BIAS])
             self.weights[f"{matching}.likeness"] = torch.tensor([LIKENESS])
         self.learnt = [w.requires_grad_() for n, w in self.weights.items() if n.startswith(_LEARNT)]
-        self.layers, self.heads = 1 + max(int(n.split(".")[2]) for n in self.base if n.startswith("encoder.layer.")), hidden // 32
+        self.layers = Layers.of(folder)
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
@@ -122,32 +123,16 @@ class Judge:
             yield batch, ids, mask, segments
 
     def _states(self, weights: Mapping[str, torch.Tensor], ids: torch.Tensor, mask: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
-        """The last layer, (pairs, tokens, hidden). Written out, since the library's attention is three times slower in bfloat16 here."""
+        """The last layer, (pairs, tokens, hidden)."""
 
         def dense(x: torch.Tensor, name: str) -> torch.Tensor:
             return functional.linear(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
 
         def normal(x: torch.Tensor, name: str) -> torch.Tensor:
-            return functional.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], 1e-12)
+            return functional.layer_norm(x, x.shape[-1:], weights[f"{name}.weight"], weights[f"{name}.bias"], self.layers.epsilon)
 
-        rows = [functional.embedding(ids, weights["embeddings.word_embeddings.weight"])]
-        rows.append(weights["embeddings.position_embeddings.weight"][: ids.shape[1]][None])
-        rows.append(functional.embedding(segments, weights["embeddings.token_type_embeddings.weight"]))
-        states = normal(rows[0] + rows[1] + rows[2], "embeddings.LayerNorm")
-        count, tokens, hidden = states.shape
-        barred = torch.zeros(count, 1, 1, tokens, dtype=states.dtype).masked_fill(mask[:, None, None, :] == 0, -1e4)
-        for layer in range(self.layers):
-            name = f"encoder.layer.{layer}"
-            query, key, value = (
-                dense(states, f"{name}.attention.self.{part}").view(count, tokens, self.heads, -1).transpose(1, 2)
-                for part in ("query", "key", "value")
-            )
-            looks = (torch.matmul(query, key.transpose(-1, -2)) * query.shape[-1] ** -0.5 + barred).softmax(-1)
-            seen = torch.matmul(looks, value).transpose(1, 2).reshape(count, tokens, hidden)
-            states = normal(states + dense(seen, f"{name}.attention.output.dense"), f"{name}.attention.output.LayerNorm")
-            inner = functional.gelu(dense(states, f"{name}.intermediate.dense"))
-            states = normal(states + dense(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
-        return states
+        states = self.layers.embedded(weights, ids, normal, segments)
+        return self.layers.through(states, mask, range(self.layers.count), dense, normal)
 
     def _verdicts(
         self,
