@@ -370,7 +370,8 @@ async def folds(options: argparse.Namespace) -> None:
     found = []
     for held in range(options.folds):
         train, test = ([row for row, f in zip(rows, fold, strict=True) if bool(f == held) is kept] for kept in (False, True))
-        frozen, tuned = await measured(base, train, test, Contrast(steps=options.steps or 150, labels=48, each=2, rate=1e-3, rank=16))
+        how = Contrast(steps=options.steps or 150, labels=48, each=2, rate=options.rate or 1e-3, rank=16)
+        frozen, tuned = await measured(base, train, test, how)
         found.append(tuned["accuracy"])
         show(f"BANKING77 fold {held + 1}: frozen -> tuned", f"{frozen['accuracy']:.3f} {tuned['accuracy']:.3f}")
     mean = float(np.mean(found))
@@ -430,6 +431,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[0, 1, 2, 3, 4])
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--encoder", default="all-minilm-l6-v2", help="what learns: a sentence encoder of the registry")
+    parser.add_argument("--rate", type=float, default=0.0, help="folds: rate of contrastive learning; 0: as for the small encoder")
     parser.add_argument("--steps", type=int, default=0, help="steps of contrastive learning; 0: as many as each part wants")
     options = parser.parse_args(arguments)
     parts: dict[str, Callable[[], Any]] = {

@@ -60,3 +60,8 @@ def test_without_a_dictionary_nothing_is_touched() -> None:
 @pytest.mark.parametrize("text", ["35 mins", "two kilos", "the cards", "a few hrs"])
 def test_plurals_and_units_that_are_cut_short_are_words(text: str) -> None:
     assert Spelling(["a mine, a card, hours"], knows).corrected(text) == text
+
+
+def test_a_form_of_a_verb_that_is_known_is_a_word():
+    spelling = Spelling(["A clean card is a nice one."], knows)
+    assert spelling.corrected("it cleared, clearing takes long") == "it cleared, clearing takes long"

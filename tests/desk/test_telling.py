@@ -146,6 +146,11 @@ async def test_what_is_up_is_told_by_the_reason():
     assert "cable" in await told(record, "what's up with the north lift")
 
 
+async def test_what_was_asked_with_is_no_answer():
+    listed = {"play": "Goose Fair", "times": [{"day": "2027-05-20", "time": "19:30"}, {"day": "2027-05-22", "time": "14:15"}]}
+    assert "22 May 2027" in await told(listed, "who plays the lead in Goose Fair", arguments={"play": "Goose Fair"})
+
+
 async def test_an_empty_list_beside_a_record_of_its_own_is_no_answer():
     wallet = {"stamps": {"left": 4, "valid_until": "2028-01-09"}, "refunds": [], "credit": 0}
     assert "4" in await told(wallet, "how many stamps have i got")

@@ -231,3 +231,8 @@ def test_a_name_that_is_held_already_is_not_given_to_another_argument():
 def test_an_agreement_is_nobodys_name():
     asked = argument("pet", description="The name of the pet.")
     assert extract(operation(asked), "yes that's right, book it", today=TODAY, asked="pet") == {}
+
+
+def test_a_size_by_its_letter_is_said_in_words():
+    wanted = argument("size", description="The size of the frame.", enum=["S", "M", "L"])
+    assert extract(operation(wanted), "have you one in a large?", today=TODAY)["size"].value == "L"

@@ -172,7 +172,7 @@ class Dynamic:
             if before is not None:
                 return before  # a turn that a crash cut off is finished without the customer's token: what was done is told all the same
         if pending.kind == SIGN_IN:
-            agrees = consent(message) is Consent.YES
+            agrees = consent(message) is Consent.YES or agrees_to_nothing(message)
             return turn.sign_in(operation, pending.words) if agrees and caller.customer is None else None
         if pending.kind == IDENTIFY:
             return await self._identified(turn, operation, pending, message)

@@ -22,6 +22,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _EVERYDAY = 4
 """Times a word must stand in the support set to count as an everyday word; typing errors stand there once."""
 _SHORTEST = 3
+_ENDINGS = ("ed", "ing")
 _BEGINS = 5
 """Letters up to which a mistyped word begins as it should."""
 
@@ -49,9 +50,12 @@ class Spelling:
         return self._found[low]
 
     def _is_word(self, low: str) -> bool:
-        """Whether a word needs no mending: one that somebody knows, in the plural too, and a unit however it is cut short ("mins")."""
-        one = low.removesuffix("s")
-        return low in UNIT_WORDS or any(w in self._own or w in _everyday() or bool(self._knows and self._knows(w)) for w in (low, one))
+        """Whether a word needs no mending: one that somebody knows, in the plural and as a form of a verb too ("nicked"), and a unit
+        however it is cut short ("mins")."""
+        roots = [low.removesuffix(end) for end in _ENDINGS if low.endswith(end) and len(low) - len(end) >= _BEGINS - 1]
+        return low in UNIT_WORDS or any(
+            w in self._own or w in _everyday() or bool(self._knows and self._knows(w)) for w in (low, low.removesuffix("s"), *roots)
+        )
 
     def _nearest(self, low: str) -> str:
         """The nearest candidate: one slip, two in a long word; its first letter counts, and so do its length and the tenant's words."""

@@ -90,7 +90,7 @@ async def tell(
     if listing and isinstance(data, Mapping) and (whole := _without_extras(data, question, operation, arguments, today)) is not None:
         data, listing = whole, False
     found = _joined(facts(data, operation.response, rendering), 1 if listing else 0)
-    beside = await _beside_list(found, question, operation, embedder) if listing and isinstance(data, Mapping) else []
+    beside = await _beside_list(found, question, operation, embedder, arguments) if listing and isinstance(data, Mapping) else []
     if beside:
         value, frames = _framed(beside, arguments, own=operation.needs_customer)
         return Told(text=_sentence(beside, arguments), value=value, frames=frames)
@@ -114,9 +114,12 @@ async def tell(
     return Told(text=await _several(found, rows, kept, question, operation, embedder, arguments), rows=len(kept))
 
 
-async def _beside_list(found: Sequence[Fact], question: str, operation: Operation, embedder: Embedder | None) -> list[Fact]:
+async def _beside_list(
+    found: Sequence[Fact], question: str, operation: Operation, embedder: Embedder | None, arguments: Mapping[str, Any]
+) -> list[Fact]:
     """The values that stand beside the list of an answer, where the question is about one of these and not about the list."""
-    usable = [f for f in found if f.label.lower() not in ABOUT_ANSWERS | _ABOUT_AMOUNTS]
+    given = {str(v).casefold() for v in arguments.values()}
+    usable = [f for f in found if f.label.lower() not in ABOUT_ANSWERS | _ABOUT_AMOUNTS and str(f.value).casefold() not in given]
     if all(_row_of(f) >= 0 or f.value is None for f in usable) or all(_row_of(f) < 0 for f in usable):
         return []
     scores = await weigh([replace(f, hint=f.hint or _phrase_for(f, operation)) for f in usable], question, embedder)
@@ -571,6 +574,7 @@ async def _several(
     close = CLOSE if best >= SURE and asked >= best - CLOSE / 3 else 2.0
     labels = [f.label for f, s in zip(sample, scores, strict=True) if s >= best - close][:MOST_VALUES]
     labels += [f.label for f in sample if _is_state(f) and f.label not in labels]
+    labels += [f.label for f in sample if _names(f)][:1]  # or nobody could say which row is which
     lines = []
     for place in places[:MOST_ROWS]:
         own = [f for f in found if _row_of(f) == place and f.value is not None]

@@ -177,7 +177,7 @@ _HELD = re.compile(
 )
 """Speaks of something that the customer has here already."""
 _MISHAP = re.compile(
-    r"\b(?:lost|losing|stolen|stole|theft|robbed|misplaced|mislaid|missing|hacked|scammed|phished|broke|broken|damaged|faulty|defective|"
+    r"\b(?:lost|losing|stolen|stole|nicked|pinched|swiped|theft|robbed|misplaced|mislaid|missing|hacked|scammed|phished|broke|broken|damaged|faulty|defective|"
     r"cracked|leaking|burst|wrong|(?:does|do|did|is|has|have) ?n[o']t (?:work|arrive|come|turn|start|open)\w*|stopped working|never (?:came|arrived))\b"
 )
 _WANTS = re.compile(

@@ -38,7 +38,8 @@ _MONEY = words(
     "price amount fee total cost balance budget payment salary income earnings value deposit loan rent spend spent limit wage principal sum"
 )
 AGED = re.compile(
-    r"\b(?P<noun>kids|children|boys|girls|sons|daughters|twins|grandchildren|grandkids|teenagers|dogs|cats)\s*(?:,\s*|\(\s*)?(?:(?:aged|of|are|who are|ages)\s+)?"
+    r"\b(?:(?P<noun>kids|children|boys|girls|sons|daughters|twins|grandchildren|grandkids|teenagers|dogs|cats)\s*(?:,\s*|\(\s*)?"
+    r"(?:(?:aged|of|are|who are|ages)\s+)?|(?:the(?:y(?:['’]?re| are)|re)|aged|ages)\s+)"
     r"(?P<ages>\d{1,2}(?:\s*(?:,|and|&)\s*\d{1,2})+)(?!\s*(?:%|[£€$]|[a-z]*(?:night|day|week|hour|o'clock)))\b",
     re.IGNORECASE,
 )

@@ -94,7 +94,8 @@ def mentions_in(text: str) -> Iterator[Mention]:
     spans: list[Span] = []
     for match in AGED.finditer(text):  # "kids of 7 and 9" are two
         spans.append(match.span())
-        yield Mention(count=len(re.findall(r"\d+", match["ages"])), nouns=(match["noun"].lower(),), span=match.span())
+        noun = (match["noun"] or "children").lower()
+        yield Mention(count=len(re.findall(r"\d+", match["ages"])), nouns=(noun,), span=match.span())
     for number in find_numbers(text):
         if any(number.span[0] < end and start < number.span[1] for start, end in spans):
             continue

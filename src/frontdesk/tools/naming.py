@@ -135,13 +135,25 @@ class _Form:
 def _forms(argument: Argument) -> tuple[_Form, ...]:
     found = []
     for value in argument.enum:
-        for text in dict.fromkeys((str(value), shown(argument, value), *_turned(argument, value), *_meant_by(argument, value))):
+        for text in dict.fromkeys(
+            (str(value), shown(argument, value), *_turned(argument, value), *_sized(argument, value), *_meant_by(argument, value))
+        ):
             joined = re.sub(r"[^\w]", "", text.lower()).replace("_", "")
             if joined:
                 stems = tuple(stem(w.lower()) for w in _WORD.findall(text.replace("_", " ")))
                 everyday = len(joined) <= 2 or text.lower() in STOP or text.lower() in _COMMON
                 found.append(_Form(value=value, text=text, joined=joined, stems=stems, everyday=everyday))
     return tuple(found)
+
+
+_SIZES = {"XS": "extra small", "S": "small", "M": "medium", "L": "large", "XL": "extra large", "XXL": "double extra large"}
+"""What the letters of sizes stand for."""
+
+
+def _sized(argument: Argument, value: Any) -> list[str]:
+    """How a size by its letter is said, where all values are such letters."""
+    sizes = [str(v).upper() for v in argument.enum]
+    return [_SIZES[str(value).upper()]] if len(sizes) > 1 and all(v in _SIZES for v in sizes) else []
 
 
 def _turned(argument: Argument, value: Any) -> list[str]:
