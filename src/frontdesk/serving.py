@@ -135,8 +135,16 @@ async def _with_console(office: wiring.Office, app: FastAPI, *, demo: bool) -> s
 
 
 async def _prepare(office: wiring.Office, console: Console, url: str, *, demo: bool) -> None:
-    """Makes every tenant ready; what a passing fault kept back is tried again, while the others answer."""
+    """Makes every tenant ready; what a passing fault kept back is tried again, while the others answer. In a demonstration those come first
+    that are asked something."""
     pause = FIRST_PAUSE
+    shown = False
+    if demo and (asked := {tenant for tenant, _ in demo_questions(office)}):
+        asked |= {line for tenant in asked for line in office.tenants[tenant].lines}
+        with _reading(console) as progress:
+            shown = not await office.prepare(progress=progress, among=asked)
+        if shown:
+            await _ask_three(office)
     with _reading(console) as progress:
         while await office.prepare(progress=progress) and office.passing:
             await asyncio.sleep(pause)
@@ -148,7 +156,7 @@ async def _prepare(office: wiring.Office, console: Console, url: str, *, demo: b
     for tenant, catalog in office.catalogs.items():
         if catalog.disabled:
             console.print(f"[yellow]{tenant}:[/] {catalog.disabled}", highlight=False, soft_wrap=True)
-    if demo:
+    if demo and not shown:
         await _ask_three(office)
     console.print(f"frontdesk answers at {url} (Ctrl-C stops it)", highlight=False)
 

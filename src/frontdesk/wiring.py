@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -80,15 +80,17 @@ class Office:
     """What the page of a demonstration's rehearsal watches."""
     _demo_keys: dict[TenantId, str] = field(default_factory=dict)
 
-    async def prepare(self, *, progress: Any = None) -> bool:
+    async def prepare(self, *, progress: Any = None, among: Collection[TenantId] = ()) -> bool:
         """Brings each tenant's index in step with its folder and makes it ready to answer; whether some could not be made so.
 
-        A tenant that fails does not stop the others; those that are ready are not touched again.
+        A tenant that fails does not stop the others; those that are ready are not touched again. `among`: only these, where any are named.
         """
         self.passing = False
         making: tuple[Tenant, asyncio.Task[None]] | None = None
         try:
-            for tenant in [t for t in self.tenants.values() if t.id not in self.reports or t.id in self.problems]:
+            for tenant in [
+                t for t in self.tenants.values() if (t.id not in self.reports or t.id in self.problems) and (not among or t.id in among)
+            ]:
                 report = await self._tried(tenant, self.library.sync(tenant, progress=progress))
                 if making is not None:
                     await making[1]
