@@ -225,3 +225,24 @@ async def test_the_line_that_says_which_edition_one_reads_answers_only_who_asks_
     quotes = [e.unit.quote for e in await reader.read(await reader.question("how old are your vans?"), [prose], words)]
     assert (sentence in quotes) is not imprint
     assert sentence in [e.unit.quote for e in await reader.read(await reader.question("which version is the latest?"), [prose], words)]
+
+
+@pytest.mark.parametrize(
+    ("said", "parts"),
+    [
+        ("when is the pool open again, and till then how much is the sauna a day?", ["when is the pool open again", "how much is the sauna a day?"]),
+        ("any spaces left at the pier? and if i leave the van there a month what's that", ["any spaces left at the pier?", "and if i leave the van there a month what's that"]),
+        (
+            "when does my pass run out, and i've lost the plastic card, what do you want for another",
+            ["when does my pass run out", "i've lost the plastic card, what do you want for another"],
+        ),
+        (
+            "a bus from the quay to the village, how much? and what do you charge for a crate of hens",
+            ["a bus from the quay to the village, how much?", "and what do you charge for a crate of hens"],
+        ),
+        ("whens the kitchen open, and do you charge for a high chair", ["whens the kitchen open", "do you charge for a high chair"]),
+    ],
+)  # fmt: skip
+def test_questions_are_parted_where_each_says_something(said: str, parts: list[str]) -> None:
+    found = [p.text for p in parts_of(said, conversation(), lexicon())]
+    assert found == parts

@@ -74,7 +74,7 @@ async def go_on(turn: Matter, operation: Operation, gathered: Gathered, words: s
             return ask(turn, operation, argument, values, words, choices=found, tries=tries, lead=lead)
         values[argument.name] = found
         turn.events.append(SlotFilled(slot=argument.name, value=found, source="earlier"))
-    if operation.confirm or (turn.modelled and operation.writes):
+    if operation.confirm or (operation.writes and (turn.modelled or turn.implied)):
         return await ask_consent(turn, operation, values, words)
     return await call(turn, operation, values, words)
 

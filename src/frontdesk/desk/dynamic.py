@@ -33,7 +33,7 @@ from frontdesk.desk.own import among_own, holds, words_of_result
 from frontdesk.desk.proposing import CERTAIN, LIVELY, SURE, built_in, names_another, proposed, wants_translation
 from frontdesk.desk.subjects import foreign_id, other_subject
 from frontdesk.desk.understanding import Part
-from frontdesk.desk.wishes import about_oneself, agrees_to_nothing, asks, is_order, reports, speaks_of_own
+from frontdesk.desk.wishes import about_oneself, agrees_to_nothing, asks, asks_somewhere, is_order, reports, speaks_of_own
 from frontdesk.domain.conversation import Conversation, Pending, Route, Speaker
 from frontdesk.domain.events import Event, SlotRequested
 from frontdesk.domain.tenancy import Caller, Tenant, TenantId
@@ -124,7 +124,7 @@ class Dynamic:
         """Goes as far with a proposal as is allowed and known. Raises ModelUnavailable and StoreUnavailable; an API's faults are told."""
         turn = self._turn(briefing, caller, conversation)
         turn.events += proposal.events
-        turn.modelled = proposal.writing is not None
+        turn.modelled, turn.implied = proposal.writing is not None, proposal.implied
         proposal = await _rather_own(turn, proposal)
         refused = await self._refused(turn, proposal.operation, message)
         if refused is not None:
@@ -172,7 +172,7 @@ class Dynamic:
             if before is not None:
                 return before  # a turn that a crash cut off is finished without the customer's token: what was done is told all the same
         if pending.kind == SIGN_IN:
-            agrees = consent(message) is Consent.YES or agrees_to_nothing(message)
+            agrees = consent(message) is Consent.YES or (agrees_to_nothing(message) and not asks_somewhere(message))
             return turn.sign_in(operation, pending.words) if agrees and caller.customer is None else None
         if pending.kind == IDENTIFY:
             return await self._identified(turn, operation, pending, message)

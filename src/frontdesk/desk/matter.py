@@ -135,6 +135,8 @@ class Matter:
     """The question that is answered, where the words for a look-up also tell other things."""
     modelled: bool = False
     """A model proposed it: nothing is done without a yes, whatever the document says."""
+    implied: bool = False
+    """It is an act that nobody ordered in so many words: what is not asked for in this turn waits for a yes, whatever the document says."""
     answering: bool = False
     """The message answers something that the desk asked."""
 

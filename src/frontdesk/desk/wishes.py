@@ -79,12 +79,11 @@ def implies(text: str, choice: Choice) -> bool:
     said = text.lower().replace("’", "'")
     if not choice.operation.writes or re.search(r"\bif i\b|\bto know\b|\bwonder", said):
         return False
-    waits = choice.operation.confirm or choice.features.get("open", 0.0) > 0
     coded = choice.operation.confirm and choice.features.get("codes", 0.0) > 0 and choice.score >= CODED
     if asks_somewhere(text):
-        requests = _REQUESTS.match(said) is not None and choice.score >= PLAINLY and choice.margin >= FAR_AHEAD and waits
+        requests = _REQUESTS.match(said) is not None and choice.score >= PLAINLY and choice.margin >= FAR_AHEAD
         return requests or (coded and choice.score >= PLAINLY and _OTHERWISE.search(said) is not None)
-    plainly = choice.score >= MEANT and choice.margin >= WELL_AHEAD and waits
+    plainly = choice.score >= MEANT and choice.margin >= WELL_AHEAD
     return plainly or coded
 
 

@@ -23,8 +23,8 @@ SURE, SINGLE = 0.75, 0.65
 MOST_MENTIONS = 6
 FURTHEST = 3
 """Words behind a number among which its noun stands: "two big old dogs"."""
-_ONE = re.compile(r"\b(?P<one>an?|my|our|his|her|their|the one|just the|one)\s+(?=[a-z])", re.IGNORECASE)
-_BOTH = re.compile(r"\b(?P<both>both)\s+(?:of\s+)?(?:(?:my|our|the|his|her|their|these|those)\s+)?(?=[a-z])", re.IGNORECASE)
+_ONE = re.compile(r"\b(?:an?|my|our|his|her|their|the one|just the|one)\s+(?=[a-z])", re.IGNORECASE)
+_BOTH = re.compile(r"\bboth\s+(?:of\s+)?(?:(?:my|our|the|his|her|their|these|those)\s+)?(?=[a-z])", re.IGNORECASE)
 _PERSONS = words("people persons person guest passenger adult traveller traveler participant visitor player diner attendee")
 _ALONE = re.compile(r"\b(?:just|only) (?:me|myself)\b|\b(?:on my own|by myself|alone)\b", re.IGNORECASE)
 _PAIR = re.compile(
@@ -107,15 +107,13 @@ def mentions_in(text: str) -> Iterator[Mention]:
         if nouns:
             spans.append(number.span)
             yield Mention(count=int(number.value), nouns=nouns, span=number.span, single=number.weak)
-    for match in (*_BOTH.finditer(text), *_ONE.finditer(text)):
+    for count, match in (*((2, m) for m in _BOTH.finditer(text)), *((1, m) for m in _ONE.finditer(text))):
         if any(match.start() < end and start < match.end() for start, end in spans):
             continue
-        nouns = tuple(n for n in _nouns_behind(text, match.end()) if "both" in match.groupdict() or not _is_plural(n))
+        nouns = tuple(n for n in _nouns_behind(text, match.end()) if count == 2 or not _is_plural(n))
         if nouns:
             spans.append(match.span())
-            yield Mention(
-                count=2 if match.groupdict().get("both") else 1, nouns=nouns, span=match.span(), single="one" in match.groupdict()
-            )
+            yield Mention(count=count, nouns=nouns, span=match.span(), single=count == 1)
 
 
 def _nouns_behind(text: str, at: int) -> tuple[str, ...]:
