@@ -70,6 +70,7 @@ READIER, READIER_UNSAID = 0.3, 0.15
 """So much likelier a public look-up must be that has to ask for details, before the customer's own records are left alone: where the message
 speaks of its author, and where it does not."""
 HALF = 0.5
+"""Share of what a look-up needs, below which a message may rather ask for the list behind it."""
 SHARED = 2
 """Words of their summaries that a look-up and the list of what it works out have in common."""
 OFFERED = 0.85
@@ -148,8 +149,9 @@ async def proposed(turn: Matter, part: Part) -> Proposal | None:
         return taken_up
     again = await _again(turn, part.text)
     fresh = await _fresh(turn, text, part, turn.conversation)
-    picks = again is not None and again.pointing == again.text and pick_record(_rows_before(turn), part.text, turn.today) is not None
-    if again is not None and picks and fresh is not None and not (fresh.operation.writes or fresh.known):
+    last = _last_read(turn)
+    picks = last is not None and pick_record(_rows_of(last[0]), part.text, turn.today) is not None
+    if again is not None and again.pointing == again.text and picks and fresh is not None and not (fresh.operation.writes or fresh.known):
         return again  # "the second one" is of the list that was just told
     if again is None:
         return fresh if fresh is not None and not fresh.last else await _added(turn, part) or fresh
@@ -165,7 +167,7 @@ async def _taken_up(turn: Matter, part: Part) -> Proposal | None:
     if last is None or turn.customer is None or asks_somewhere(part.text) or len(part.text.split()) > MOST_ADDED:
         return None
     call, operation, recent = last
-    rows = records_of(call.result) if call.error is None else []
+    rows = _rows_of(call)
     kept = narrowed(rows, part.text, operation, turn.today) if recent and len(rows) > 1 else []
     if len(kept) != 1:
         return None
@@ -455,7 +457,7 @@ async def _again(turn: Matter, text: str) -> Proposal | None:
         return replace(again, score=0.95)
     if (leaning or _ONE_OF.search(said)) and pick_record(records_of(call.result), text, turn.today) is not None:
         return replace(again, score=LIVELY, text=text)
-    rows = records_of(call.result) if call.error is None else []
+    rows = _rows_of(call)
     if leaning and len(rows) > 1 and not changed and len(narrowed(rows, text, operation, turn.today)) < len(rows):
         return replace(again, score=0.9)
     if leaning and _names_a_field(text, operation, call, turn.box.rendering):
@@ -530,10 +532,9 @@ def _last_read(turn: Matter) -> tuple[ToolCall, Operation, bool] | None:
     return None
 
 
-def _rows_before(turn: Matter) -> list[Mapping[str, Any]]:
-    """The records of the last look-up."""
-    last = _last_read(turn)
-    return records_of(last[0].result) if last is not None and last[0].error is None else []
+def _rows_of(call: ToolCall) -> list[Mapping[str, Any]]:
+    """The records that a call returned; none where it failed."""
+    return records_of(call.result) if call.error is None else []
 
 
 def _was_live(conversation: Conversation) -> bool:

@@ -1,7 +1,7 @@
 """The layers of a sentence encoder (BERT or MPNet) written out, for learning on processors.
 
-The library's attention is three times slower in bfloat16 on processors that have matrix units for it, and in float32 everywhere it does more
-than is needed here. What learns, and in which type is computed, is the caller's: it gives the products and the normalisation. Refuses other models.
+The library's attention is three times slower in bfloat16 on processors that have matrix units for it. What learns, and in which type is
+computed, is the caller's: it gives the products and the normalisation. Refuses other models.
 """
 
 from __future__ import annotations
