@@ -10,14 +10,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 	$$p -c '$(WANTED)' >/dev/null 2>&1 && { echo $$p; break; }; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Without byte code: Python writes that of what is used at its first start, a third of the time.
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar on --no-compile
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
 ARGS ?=
 
 # The package itself is installed in place, with the build tools that the lock file names: nothing is fetched outside the locks.
 define installed
-	@echo "installing the locked packages into $(VENV): once, a minute or two" >&2
-	@$(PIP) --require-hashes --only-binary :all: -r $(1)
+	@echo "installing the locked packages into $(VENV): once, a minute at most" >&2
+	@sh requirements/install.sh $(VENV) $(1)
 	@$(PIP) --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 endef
@@ -62,7 +61,6 @@ docs: $(VENV)/.dev ## write the parts of the documentation that come from the co
 	$(BIN)/python -m tests.docs.sections --write
 
 lock: $(VENV)/.dev ## resolve the dependencies of pyproject.toml again and write requirements/*.txt
-	$(PIP) uv
 	sh requirements/lock.sh $(BIN)/uv
 
 clean: ## remove the virtual environment and what tools left behind; data and models stay

@@ -4,9 +4,12 @@
 set -eu
 uv=${1:-uv}
 cd "$(dirname "$0")/.."
-resolve() {
-    "$uv" pip compile pyproject.toml requirements/build.in --constraint requirements/constraints.in "$@" --quiet --universal --python-version 3.11 --fork-strategy fewest \
+locked() {
+    "$uv" pip compile "$@" --quiet --universal --python-version 3.11 --fork-strategy fewest \
         --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+}
+resolve() {
+    locked pyproject.toml requirements/build.in --constraint requirements/constraints.in "$@"
 }
 resolve --output-file requirements/run.txt
 resolve --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
@@ -15,3 +18,5 @@ resolve --extra kafka --extra sinks --constraint requirements/dev.txt --output-f
 # What a spoken call without an audio endpoint needs beside it.
 resolve --extra voice --constraint requirements/dev.txt --output-file requirements/voice.txt
 resolve --extra train --constraint requirements/run.txt --output-file requirements/train.txt
+# What installs all of them.
+locked requirements/uv.in --output-file requirements/uv.txt

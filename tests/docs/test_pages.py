@@ -119,6 +119,7 @@ def test_the_locks_hold_every_package_that_the_project_names() -> None:
     assert {_package(d) for d in project["dependencies"]} <= set(run)
     assert {_package(d) for d in project["optional-dependencies"]["dev"]} <= set(dev)
     assert run.items() <= dev.items()
+    assert _locked("uv.txt") == _locked("uv.in")  # what installs the others
 
 
 def _locked(name: str) -> dict[str, str]:
